@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK := locks/python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+PIP := -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint lock clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+install: $(READY)  ## make .venv and install the locked versions
+
+$(READY): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed (set PYTHON=...)"; exit 1; }
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install setuptools==75.3.0 wheel
+	$(BIN)/python $(PIP) install -r $(LOCK)
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
+	@touch $(READY)
+
+demo: $(READY)  ## compose songs, train, compile, identify noisy clips under real FHE
+	$(BIN)/hushtune demo
+
+test: $(READY)  ## lint and the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q --durations=10
+
+lint: $(READY)  ## ruff alone
+	$(BIN)/ruff check .
+
+lock: $(READY)  ## resolve the dependencies anew for this Python
+	$(BIN)/python $(PIP) install --dry-run --ignore-installed --report lock.json ".[dev]" setuptools==75.3.0
+	$(BIN)/python locks/write.py lock.json > $(LOCK).new
+	mv $(LOCK).new $(LOCK) && rm lock.json
+
+clean:  ## remove .venv, runs and build leftovers
+	rm -rf $(VENV) runs build dist *.egg-info

@@ -1,0 +1,37 @@
+"""The errors a user can meet. Every one says what was wrong, what was expected, what to do."""
+
+
+class HushtuneError(Exception):
+    """Root of every error Hushtune raises on purpose; catch this one to catch them all."""
+
+
+class ConfigError(HushtuneError):
+    """A configuration file cannot be read, or one of its settings is not allowed."""
+
+
+class AudioError(HushtuneError):
+    """A clip or track cannot be decoded, or holds nothing that could be identified."""
+
+
+class CatalogueError(HushtuneError):
+    """A catalogue is missing, empty, too small to split, or broken under ``strict: true``."""
+
+
+class RunError(HushtuneError):
+    """A run folder is missing, unfinished, or was made from another configuration."""
+
+
+class CompileError(HushtuneError):
+    """A network could not be compiled, or its FHE answers disagree with the clear ones."""
+
+
+class ArtifactError(HushtuneError):
+    """An artifact is missing a file, was changed after export, or is of another version."""
+
+
+class KeyFileError(HushtuneError):
+    """A key file cannot be read, belongs to another artifact, or would be overwritten."""
+
+
+class ProtocolError(HushtuneError):
+    """Bytes that should be a query, a response or evaluation keys are not."""

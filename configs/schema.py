@@ -1,0 +1,300 @@
+"""Typed settings: one small model a section, each field documented and checked on its own.
+
+``loading.load_config`` reads a YAML file into :class:`Config`. Paths in a file are relative to
+the folder that file lies in (but ``runs``, which is written to, to the working directory).
+Every model refuses unknown keys.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+class Settings(BaseModel):
+    """Base of all sections: immutable, strict about unknown keys, documented by docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FolderCatalogue(Settings):
+    """A folder of audio files, searched in depth."""
+
+    kind: Literal["folder"]
+    path: Path
+    """Folder; title and artist come from tags, else from the name ``Artist - Title.ext``."""
+    strict: bool = False
+    """Stop at the first unusable file instead of reporting and skipping it."""
+
+
+class CsvCatalogue(Settings):
+    """A CSV manifest with the columns ``id,title,artist,path`` (others are ignored)."""
+
+    kind: Literal["csv"]
+    path: Path
+    """The CSV file; its ``path`` column is relative to the folder the CSV lies in."""
+    strict: bool = False
+    """Stop at the first unusable file instead of reporting and skipping it."""
+
+
+class FmaCatalogue(Settings):
+    """The Free Music Archive data set as its authors lay it out."""
+
+    kind: Literal["fma"]
+    path: Path
+    """Folder that holds ``fma_metadata/tracks.csv`` and the audio folder."""
+    subset: Literal["small", "medium", "large", "full"] = "small"
+    """Audio folder: ``fma_small``, ``fma_medium``, ``fma_large`` or ``fma_full``."""
+    strict: bool = False
+    """Stop at the first unusable file instead of reporting and skipping it."""
+
+
+class ComposedCatalogue(Settings):
+    """Songs that Hushtune composes itself, for a demo that needs no music."""
+
+    kind: Literal["composed"]
+    tracks: Annotated[int, Field(ge=6, le=5000)] = 96
+    """How many songs to compose."""
+    seconds: Annotated[float, Field(ge=12, le=300)] = 30.0
+    """Length of each song in seconds."""
+    seed: int = 0
+    """Seed of the composer."""
+    strict: bool = False
+    """Kept for symmetry with the other kinds; composed songs are always usable."""
+
+
+Catalogue = Annotated[
+    FolderCatalogue | CsvCatalogue | FmaCatalogue | ComposedCatalogue,
+    Field(discriminator="kind"),
+]
+
+
+class SplitSettings(Settings):
+    """Which tracks are enrolled, which teach "unknown", which test it."""
+
+    unknown_train: Annotated[int, Field(ge=1)] = 60
+    """Tracks (about: whole artists are moved) whose clips are labelled "unknown" in training."""
+    unknown_test: Annotated[int, Field(ge=1)] = 60
+    """Tracks (about, likewise) never seen in training, for measuring rejection."""
+
+
+class SignalSettings(Settings):
+    """From waveform to mel power. One set of constants for training and the client."""
+
+    sample_rate_hz: Annotated[int, Field(ge=4000, le=48000)] = 16000
+    """Sample rate every clip is resampled to, in Hz."""
+    window_ms: Annotated[float, Field(ge=8, le=256)] = 128.0
+    """Length of the short-time Fourier window, in ms."""
+    hop_ms: Annotated[float, Field(ge=4, le=256)] = 32.0
+    """Step between two frames, in ms."""
+    bands: Annotated[int, Field(ge=4, le=256)] = 128
+    """Number of mel bands."""
+    f_min_hz: Annotated[float, Field(ge=0)] = 150.0
+    """Lower edge of the lowest band, in Hz."""
+    f_max_hz: Annotated[float, Field(gt=0)] = 6000.0
+    """Upper edge of the highest band, in Hz."""
+    crop_seconds: Annotated[float, Field(ge=2, le=20)] = 10.0
+    """Length of the piece of music the network sees at once, in seconds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SignalSettings":
+        nyquist = self.sample_rate_hz / 2
+        if not self.f_min_hz < self.f_max_hz <= nyquist:
+            raise ValueError(
+                f"f_min_hz={self.f_min_hz} and f_max_hz={self.f_max_hz} must rise and stay "
+                f"within half the sample rate ({nyquist} Hz)"
+            )
+        if self.hop_ms > self.window_ms:
+            raise ValueError(f"hop_ms={self.hop_ms} must not exceed window_ms={self.window_ms}")
+        return self
+
+
+class MelSpectrum(Settings):
+    """The normalised log-mel crop itself: one channel, bands x frames."""
+
+    kind: Literal["mel"]
+    frames: Annotated[int, Field(ge=4, le=400)] = 50
+    """Frames of the crop after averaging neighbouring ones."""
+
+
+class ModulationSpectrum(Settings):
+    """The shift-invariant spectrum: FFTs over time of every band (see docs/DESIGN.md)."""
+
+    kind: Literal["modulation"] = "modulation"
+    window_seconds: Annotated[float, Field(ge=0.5, le=20)] = 2.5
+    """Length of the windows whose spectra are averaged over the clip, in seconds."""
+    hop_seconds: Annotated[float, Field(ge=0.1, le=20)] = 0.625
+    """Step between those windows, in seconds."""
+    bins: Annotated[int, Field(ge=1, le=128)] = 8
+    """Modulation bins kept, from 1/window_seconds Hz upwards."""
+    distances: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=8)] = (1, 4)
+    """Band distances whose phase relations are kept; each adds two channels."""
+
+
+Spectrum = Annotated[MelSpectrum | ModulationSpectrum, Field(discriminator="kind")]
+
+
+class AugmentSettings(Settings):
+    """What a phone does to music, applied to the waveform in this order."""
+
+    noise: Path | None = None
+    """CSV (column ``path``, optionally ``source_path``) or folder of noise recordings;
+    synthesised noise where none is given."""
+    impulse_responses: Path | None = None
+    """CSV or folder of impulse responses; synthesised rooms where none is given."""
+    noisy: Probability = 0.25
+    """Share of renderings with noise mixed into the waveform (test clips: all). The others get
+    theirs in each training batch, see ``training.remix``."""
+    snr_db: Range = (0.0, 20.0)
+    """Signal-to-noise ratio, drawn evenly between the two, in dB."""
+    test_snr_db: Annotated[tuple[float, ...], Field(min_length=1)] = (0, 5, 10, 15, 20)
+    """Signal-to-noise ratios of the test clips, in equal parts, in dB."""
+    reverb: Probability = 0.5
+    """Share of clips that go through an impulse response."""
+    equalizer: Probability = 0.7
+    """Share of clips with a random three-band equalizer."""
+    equalizer_db: Annotated[float, Field(ge=0, le=24)] = 8.0
+    """Largest gain or cut of each equalizer band, in dB."""
+    gain_db: Range = (-20.0, 0.0)
+    """Recording level, drawn evenly, in dB."""
+    clipping: Probability = 0.1
+    """Share of clips whose loudest 0.1-2 % of samples are clipped."""
+    codec: Probability = 0.2
+    """Share of clips coded as low-rate MP3 or, as often, as a telephone band."""
+    speed_percent: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """Largest change of speed (and pitch) in either direction, in percent."""
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of noise recordings and impulse responses kept for test clips alone."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentSettings":
+        for name in ("snr_db", "gain_db"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}={[low, high]} must be given as [lowest, highest]")
+        return self
+
+
+class ConvLayer(Settings):
+    """A quantized convolution over (band, column), then batch norm and a quantized ReLU."""
+
+    kind: Literal["conv"]
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    """Output channels."""
+    kernel: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    """Kernel size (bands, columns); cut to the image where larger."""
+    stride: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 1)
+    """Step (bands, columns)."""
+
+
+class DenseLayer(Settings):
+    """A quantized dense layer, then batch norm and a quantized ReLU."""
+
+    kind: Literal["dense"]
+    units: Annotated[int, Field(ge=1, le=4096)]
+    """Output units."""
+
+
+Layer = Annotated[ConvLayer | DenseLayer, Field(discriminator="kind")]
+WeightBits = Annotated[int, Field(ge=2, le=8)]
+
+
+class NetworkSettings(Settings):
+    """The network: hidden layers, then one linear layer with a logit per class."""
+
+    layers: tuple[Layer, ...] = (
+        ConvLayer(kind="conv", channels=128, kernel=(128, 4), stride=(1, 4)),
+    )
+    """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
+    input_bits: Annotated[int, Field(ge=2, le=8)] = 4
+    """Bits of each encrypted input value."""
+    weight_bits: WeightBits = 3
+    """Bits of hidden weights."""
+    activation_bits: Annotated[int, Field(ge=1, le=6)] = 2
+    """Bits of activations."""
+    head_bits: WeightBits = 3
+    """Bits of the last layer's weights."""
+    rounding_bits: Annotated[int, Field(ge=2, le=8)] | None = 4
+    """Bits kept of each accumulator before its table look-up, in training and under FHE;
+    null for exact look-ups."""
+
+
+class TrainingSettings(Settings):
+    """How long, how fast, on what mixture."""
+
+    views: Annotated[int, Field(ge=1, le=256)] = 8
+    """Augmented renderings of every track, made once and cached."""
+    view_seconds: Annotated[float, Field(ge=4, le=120)] = 30.0
+    """Length of a rendering: a random piece of longer tracks, all of shorter ones."""
+    float_steps: Annotated[int, Field(ge=1)] = 3000
+    """Optimiser steps of the floating-point twin."""
+    quantized_steps: Annotated[int, Field(ge=1)] = 3000
+    """Optimiser steps of the quantized network, which starts from the twin."""
+    batch_size: Annotated[int, Field(ge=8, le=4096)] = 128
+    """Clips in a batch."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    """Peak learning rate of the floating-point twin (one cycle, AdamW)."""
+    quantized_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Peak learning rate of the quantized network."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """AdamW weight decay; strong, because a clip is a small sample of its song's conditions."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Label smoothing of the cross-entropy."""
+    distillation: Probability = 0.5
+    """Weight of the twin's answers against the labels while training the quantized network."""
+    unknown_share: Probability = 0.06
+    """Share of each batch from tracks held out to teach "unknown"."""
+    counterfeit_share: Probability = 0.06
+    """Share of each batch that is counterfeit: known tracks changed beyond identity, labelled
+    unknown (0 switches them off)."""
+    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Share of clips of unknown songs that may be taken for a known one; sets the threshold."""
+    remix: Probability = 0.8
+    """Share of training clips with further noise mixed in as mel power (cheap variety)."""
+    short_clips: Probability = 0.1
+    """Share of training clips cut to between 3 s and the crop length."""
+    pool_batches: Annotated[int, Field(ge=1, le=10_000)] = 160
+    """Batches kept in memory, from which each step draws at random."""
+    reuse: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Steps between two new batches in that pool (making one costs more than a step)."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 500
+    """Optimiser steps between checkpoints (and validations)."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that prepare data; 0 for one a core."""
+
+
+class FheSettings(Settings):
+    """Compilation, and what an export must prove before it counts."""
+
+    p_error: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Allowed probability that one table look-up is off."""
+    rounding_method: Literal["approximate", "exact"] = "approximate"
+    """How accumulators are rounded: approximate is about five times as fast."""
+    calibration_clips: Annotated[int, Field(ge=10, le=2000)] = 100
+    """Training clips from which the compiler learns the ranges of all values."""
+    check_clips: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Held-out clips that run in the clear, simulated and under real FHE before an export."""
+    tolerance: Probability = 0.2
+    """Largest share of those clips whose FHE answer may differ from the quantized network's."""
+
+
+class Config(Settings):
+    """A whole Hushtune configuration: one YAML file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    """Name of the run: its folder is ``<runs>/<name>``."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the split, the augmentation and the training."""
+    runs: Path = Path("runs")
+    """Folder of run folders and of the shared cache, relative to the working directory."""
+    catalogue: Catalogue
+    split: SplitSettings = SplitSettings()
+    signal: SignalSettings = SignalSettings()
+    spectrum: Spectrum = ModulationSpectrum()
+    augment: AugmentSettings = AugmentSettings()
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    fhe: FheSettings = FheSettings()

@@ -1,0 +1,1 @@
+"""Measures of identification and rejection, and the clips they are taken on."""

@@ -1,0 +1,49 @@
+"""Accuracy of a trained run on test clips: the floating-point twin beside the quantized network."""
+
+import numpy as np
+import torch
+
+from ..training.clips import ClipImages, clip_images, list_test_clips
+from ..training.run import Run
+from .metrics import summary
+
+
+def evaluate_run(run: Run) -> dict:
+    """Measure both networks of a run on its test clips and write ``result.json``.
+
+    Returns:
+        ``{"conditions": ..., "float": measures, "quantized": measures}``, see
+        `hushtune.eval.metrics.summary`.
+    """
+    config = run.config
+    clips = clip_images(
+        list_test_clips(config, run.split()),
+        config,
+        run.front_end(),
+        workers=config.training.workers,
+    )
+    split = run.split()
+    result = {
+        "conditions": {
+            "known_songs": len(split.known),
+            "unknown_songs": len(split.unknown_test),
+            "clip_seconds": config.signal.crop_seconds,
+            "snr_db": list(config.augment.test_snr_db),
+            "sounds": "noise recordings and impulse responses never used in training",
+        }
+    }
+    for name in ("float", "quantized"):
+        quantized = name == "quantized"
+        logits = network_logits(run, clips, quantized=quantized)
+        result[name] = summary(
+            logits, clips.labels.numpy(), clips.snr_db, run.decision(quantized=quantized)
+        )
+    run.write_json("result.json", result)
+    return result
+
+
+def network_logits(run: Run, clips: ClipImages, *, quantized: bool) -> np.ndarray:
+    """Logits of a run's network: float [clips, classes]."""
+    network = run.network(quantized=quantized)
+    with torch.no_grad():
+        return torch.cat([network(part) for part in clips.images.split(256)]).numpy()

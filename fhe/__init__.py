@@ -1,0 +1,1 @@
+"""From a trained network to encrypted answers: compiling, the artifact, client and server."""

@@ -1,0 +1,104 @@
+"""What an identification gives."""
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from ..model.decision import Decision
+
+
+@dataclass(frozen=True)
+class Song:
+    """An entry of the catalogue, as the client knows it. `artist` is empty where unknown."""
+
+    id: str
+    title: str
+    artist: str
+
+    @property
+    def name(self) -> str:
+        """Artist and title for people."""
+        return f"{self.artist} - {self.title}" if self.artist else self.title
+
+
+@dataclass(frozen=True)
+class Match:
+    """A song and the probability that the clip is a piece of it."""
+
+    song: Song
+    probability: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a query cost: seconds of each step, bytes that crossed. None where not taken."""
+
+    encrypt_seconds: float | None = None
+    compute_seconds: float | None = None
+    decrypt_seconds: float | None = None
+    query_bytes: int | None = None
+    response_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best matches, best first, and whether the clip is none of the catalogue's songs."""
+
+    matches: tuple[Match, ...]
+    unknown_probability: float
+    is_unknown: bool
+    notes: tuple[str, ...] = ()
+    costs: Costs = Costs()
+
+    @property
+    def best(self) -> Match | None:
+        """The identified song; None if the clip is unknown."""
+        return None if self.is_unknown else self.matches[0]
+
+    @property
+    def text(self) -> str:
+        """The answer in a few words."""
+        return "unknown" if self.is_unknown else self.matches[0].song.name
+
+    def with_costs(self, **changes: float | int) -> "Answer":
+        """The same answer with some costs filled in."""
+        return replace(self, costs=replace(self.costs, **changes))
+
+    def to_json(self) -> dict:
+        """The answer as JSON-ready values."""
+        return {
+            "is_unknown": self.is_unknown,
+            "unknown_probability": self.unknown_probability,
+            "matches": [
+                {**asdict(match.song), "probability": match.probability} for match in self.matches
+            ],
+            "notes": list(self.notes),
+            "costs": asdict(self.costs),
+        }
+
+
+def answer_from_logits(
+    logits: np.ndarray,
+    songs: list[Song],
+    decision: Decision,
+    *,
+    top: int = 3,
+    notes: tuple[str, ...] = (),
+) -> Answer:
+    """Rank songs by their logits.
+
+    Args:
+        logits: float [songs + 1], the last one for "unknown".
+        songs: the catalogue, in the order of the classes.
+        decision: the calibrated verdict.
+        top: how many matches to give.
+        notes: remarks on the clip to pass on.
+    """
+    probabilities = decision.probabilities(logits[None])[0]
+    order = np.argsort(-logits[:-1], kind="stable")[:top]
+    return Answer(
+        tuple(Match(songs[i], float(probabilities[i])) for i in order),
+        float(probabilities[-1]),
+        bool(probabilities[-1] > 0.5),
+        notes,
+    )

@@ -1,0 +1,318 @@
+"""Compiling a trained network to FHE and exporting it as an artifact that has proved itself."""
+
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from concrete import fhe
+from concrete.ml.deployment import FHEModelDev
+from concrete.ml.quantization import QuantizedModule
+from concrete.ml.torch.compile import compile_brevitas_qat_model
+from torch import Tensor
+
+from ..configs.errors import CompileError
+from ..configs.schema import FheSettings
+from ..model.network import Network
+from ..training.clips import ClipImages, clip_images, list_test_clips
+from ..training.parallel import progress_bar
+from ..training.run import Run, save_array
+from ..training.trainer import training_images
+from .artifact import (
+    FORMAT_VERSION,
+    ArtifactConfig,
+    artifact_id,
+    file_hashes,
+    installed_versions,
+)
+from .client import Client
+from .server import Server
+
+CALIBRATION_POOL = 20
+"""Calibration clips are the most extreme and random ones of this many times their number."""
+
+
+def compile_network(
+    network: Network, calibration: np.ndarray, settings: FheSettings
+) -> QuantizedModule:
+    """Compile a whole quantized network with Concrete ML, at 128 bits of security.
+
+    Args:
+        network: trained.
+        calibration: images from which the compiler learns the range of every value,
+            float32 [clips, channels, bands, columns].
+        settings: p_error and rounding.
+
+    Raises:
+        CompileError: the compiler found no parameters, or met something it cannot compile.
+    """
+    kept = network.settings.rounding_bits
+    rounding = None
+    if kept is not None and len(network.blocks):
+        rounding = {"n_bits": kept, "method": settings.rounding_method.upper()}
+    configuration = fhe.Configuration(
+        compress_input_ciphertexts=True,
+        approximate_rounding_config=fhe.ApproximateRoundingConfig(
+            # otherwise a second look-up is added from five kept bits upwards
+            approximate_clipping_start_precision=max(5, (kept or 0) + 1)
+        ),
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return compile_brevitas_qat_model(
+                network.for_export(),
+                torch.from_numpy(calibration),
+                rounding_threshold_bits=rounding,
+                p_error=settings.p_error,
+                configuration=configuration,
+            )
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise CompileError(
+            f"Concrete cannot compile this network: {str(error).splitlines()[0]}. Fewer bits or "
+            "units, a higher fhe.p_error or fewer network.rounding_bits may help."
+        ) from error
+
+
+def calibration_images(run: Run, network: Network) -> np.ndarray:
+    """Training images that span the ranges of all accumulators.
+
+    Half are those that drive the first layer furthest, short of the width it was trained to be
+    rounded at (else the compiler would round more coarsely than training did); half are random.
+    """
+    wanted = run.config.fhe.calibration_clips
+    images = training_images(run, CALIBRATION_POOL * wanted)
+    reach, limit = _reach(network, images)
+    images, reach = images[reach <= limit], reach[reach <= limit]
+    extreme = reach.argsort(descending=True)[: wanted // 2]
+    rng = np.random.default_rng([run.config.seed, 9])
+    others = rng.choice(len(images), wanted - len(extreme), replace=False)
+    return images[np.concatenate([extreme.numpy(), others])].numpy()
+
+
+def _reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
+    """How far each image drives the first layer's accumulators, and how far it should.
+
+    Returns:
+        Largest absolute accumulator of each image, as an integer, float [images]; the largest
+        one that fits the width the layer was trained at.
+    """
+    block = network.blocks[0] if len(network.blocks) else None
+    first = block.linear if block else network.head
+    rounding = block.rounding if block else None
+    limit = 2.0 ** (rounding.width - 1) - 1 if rounding else float("inf")
+    reach = []
+    with torch.no_grad():
+        for part in images.split(256):
+            entry = network.entry(part)
+            flat = entry if isinstance(first, torch.nn.Conv2d) else entry.flatten(1)
+            out = first(flat)
+            out = out.value if hasattr(out, "value") else out
+            scale = entry.scale * first.quant_weight().scale
+            reach.append((out / scale).abs().flatten(1).amax(1))
+    return torch.cat(reach), limit
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the answers to the check clips compare."""
+
+    clips: int
+    execute_differs: int
+    simulate_differs: int
+    largest_logit_difference: float
+    right: int
+
+
+def export(
+    run: Run,
+    folder: Path,
+    *,
+    announce: Callable[[str], None] = print,
+    check_clips: int | None = None,
+) -> Path:
+    """Compile a trained run, prove it under real FHE, and write the artifact.
+
+    Args:
+        run: trained.
+        folder: where the artifact goes; replaced only when the new one has passed.
+        announce: told in one line each what happens.
+        check_clips: clips to prove it with; the config's number where None.
+
+    Returns:
+        The artifact's folder.
+
+    Raises:
+        CompileError: the network does not compile, or FHE disagrees beyond ``fhe.tolerance``.
+        RunError: training has not finished.
+    """
+    settings = run.config.fhe
+    network = run.network(quantized=True)
+    calibration = calibration_images(run, network)
+    started = time.perf_counter()
+    module = compile_network(network, calibration, settings)
+    compile_seconds = time.perf_counter() - started
+    circuit = module.fhe_circuit
+    announce(
+        f"Compiled in {compile_seconds:.0f} s: {circuit.programmable_bootstrap_count} PBS, "
+        f"widest value {circuit.graph.maximum_integer_bit_width()} bits."
+    )
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _write_parts(run, module, calibration, partial)
+    files = file_hashes(partial)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "id": artifact_id(files),
+        "name": run.config.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"hushtune": version("hushtune"), **installed_versions()},
+        "split_sha256": run.split().digest(),
+        "config": _travelling_config(run).model_dump(mode="json"),
+        "circuit": _circuit_facts(module),
+        "decision": run.decision(quantized=True).to_json(),
+        "costs": {},
+        "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
+        "agreement": None,
+        "files": files,
+        "catalogue": [
+            {"id": track.id, "title": track.title, "artist": track.artist}
+            for track in run.split().known
+        ],
+    }
+    _write_manifest(partial, manifest)
+    clips = _check_clips(run, check_clips or settings.check_clips)
+    agreement, costs = _prove(run, partial, module, clips)
+    share = agreement.execute_differs / agreement.clips
+    announce(
+        f"Real FHE agrees with the quantized network on "
+        f"{agreement.clips - agreement.execute_differs} of {agreement.clips} held-out clips, "
+        f"simulation on {agreement.clips - agreement.simulate_differs}; "
+        f"{costs['compute_seconds']:.1f} s a query."
+    )
+    if share > settings.tolerance:
+        raise CompileError(
+            f"FHE answers differ from the quantized network's on {agreement.execute_differs} of "
+            f"{agreement.clips} clips ({share:.0%}); fhe.tolerance={settings.tolerance:.0%} is "
+            f"allowed. Nothing was exported. Raise network.rounding_bits or lower fhe.p_error. "
+            f"What was compiled is kept in {partial}."
+        )
+    manifest |= {"costs": costs, "agreement": vars(agreement)}
+    _write_manifest(partial, manifest)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    return folder
+
+
+def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, folder: Path) -> None:
+    deployment = folder / "deployment"
+    FHEModelDev(str(deployment), module).save(via_mlir=True)
+    for part in ("client", "server"):
+        (folder / part).mkdir()
+        (deployment / f"{part}.zip").rename(folder / part / f"{part}.zip")
+    deployment.rmdir()
+    shutil.copy(run.path("statistics.npy"), folder / "client" / "statistics.npy")
+    (folder / "owner").mkdir()
+    shutil.copy(run.path("quantized.pt"), folder / "owner" / "network.pt")
+    save_array(folder / "owner" / "calibration.npy", calibration)
+
+
+def _write_manifest(folder: Path, manifest: dict) -> None:
+    import json
+
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    (folder / "manifest.json").write_text(text + "\n", "utf-8")
+
+
+def _travelling_config(run: Run) -> ArtifactConfig:
+    config = run.config
+    return ArtifactConfig(
+        signal=config.signal, spectrum=config.spectrum, network=config.network, fhe=config.fhe
+    )
+
+
+def _circuit_facts(module: QuantizedModule) -> dict:
+    circuit = module.fhe_circuit
+    return {
+        "pbs": circuit.programmable_bootstrap_count,
+        "widest_bits": circuit.graph.maximum_integer_bit_width(),
+        "p_error": circuit.p_error,
+        "bootstrap_key_bytes": circuit.size_of_bootstrap_keys,
+        "keyswitch_key_bytes": circuit.size_of_keyswitch_keys,
+    }
+
+
+def _check_clips(run: Run, count: int) -> ClipImages:
+    """Held-out clips, known and unknown ones in the proportion three to one."""
+    split = run.split()
+    clips = list_test_clips(run.config, split)
+    rng = np.random.default_rng([run.config.seed, 10])
+    known = [clip for clip in clips if clip.label != split.unknown_class]
+    unknown = [clip for clip in clips if clip.label == split.unknown_class]
+    unknowns = count // 4
+    chosen = [known[i] for i in rng.permutation(len(known))[: count - unknowns]]
+    chosen += [unknown[i] for i in rng.permutation(len(unknown))[:unknowns]]
+    return clip_images(chosen, run.config, run.front_end(), workers=run.config.training.workers)
+
+
+def _prove(
+    run: Run, folder: Path, module: QuantizedModule, clips: ClipImages
+) -> tuple[Agreement, dict]:
+    """Run clips in the clear, simulated, and under real FHE through the exported files."""
+    images = clips.images.numpy()
+    quantized = answers_in_the_clear(run, clips.images)
+    client, server = Client(folder), Server(folder)
+    key_seconds = _timed(client.create_keys)[1]
+    uploaded = client.evaluation_keys()
+    keys = server.load_keys(uploaded)
+    executed, simulated, seconds = [], [], []
+    sizes = {}
+    with progress_bar() as bar:
+        task = bar.add_task("Proving under real FHE", total=len(images), note="")
+        for image in images:
+            query, encrypt = _timed(lambda image=image: client.encrypt_image(image))
+            response, compute = _timed(lambda query=query: server.run(query, keys))
+            logits, decrypt = _timed(lambda response=response: client.decrypt_logits(response))
+            executed.append(logits)
+            simulated.append(module.forward(image[None], fhe="simulate").reshape(-1))
+            seconds.append((encrypt, compute, decrypt))
+            sizes = {"query_bytes": len(query), "response_bytes": len(response)}
+            bar.update(task, advance=1, note=f"{compute:.1f} s a query")
+    decide = run.decision(quantized=True).classes
+    executed, simulated = np.array(executed), np.array(simulated)
+    answers, wanted = decide(executed), decide(quantized)
+    medians = np.median(np.array(seconds), axis=0)
+    agreement = Agreement(
+        len(images),
+        int((answers != wanted).sum()),
+        int((decide(simulated) != wanted).sum()),
+        float(np.abs(executed - quantized).max()),
+        int((answers == clips.labels.numpy()).sum()),
+    )
+    costs = {
+        "key_seconds": key_seconds,
+        "encrypt_seconds": float(medians[0]),
+        "compute_seconds": float(medians[1]),
+        "decrypt_seconds": float(medians[2]),
+        "evaluation_key_bytes": len(uploaded),
+        **sizes,
+    }
+    return agreement, costs
+
+
+def answers_in_the_clear(run: Run, images: Tensor) -> np.ndarray:
+    """Logits of the quantized network without encryption: float [clips, classes]."""
+    with torch.no_grad():
+        return run.network(quantized=True)(images).numpy()
+
+
+def _timed(function: Callable):
+    started = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - started

@@ -1,0 +1,75 @@
+"""The server: computes on ciphertexts with evaluation keys. It never holds anything else."""
+
+from os import PathLike
+
+from concrete import fhe
+from concrete.ml.deployment import FHEModelServer
+
+from ..configs.errors import ProtocolError
+from .artifact import Artifact
+from .wire import Envelope
+
+
+class EvaluationKeys:
+    """A client's evaluation keys, ready to compute with."""
+
+    def __init__(self, key_id: bytes, keys: fhe.EvaluationKeys):
+        self.key_id = key_id
+        self.keys = keys
+
+
+class Server:
+    """Runs the compiled circuit on encrypted queries.
+
+    Args:
+        artifact: the artifact's folder; its server part is enough.
+
+    Raises:
+        ArtifactError: missing, changed, or made with other versions.
+    """
+
+    def __init__(self, artifact: str | PathLike):
+        self.artifact = Artifact(artifact, ("server",))
+        self._model = FHEModelServer(str(self.artifact.folder / "server"))
+
+    def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
+        """Open a client's evaluation keys once, for many queries.
+
+        Raises:
+            ProtocolError: damaged, or made for another artifact.
+        """
+        envelope = Envelope.unpack(evaluation_keys, b"E", self.artifact.id)
+        try:
+            keys = fhe.EvaluationKeys.deserialize(envelope.payload)
+        except RuntimeError as error:
+            raise ProtocolError(f"evaluation keys: cannot be read ({error}).") from error
+        return EvaluationKeys(envelope.key_id, keys)
+
+    def run(self, query: bytes, evaluation_keys: bytes | EvaluationKeys) -> bytes:
+        """Compute the encrypted logits of an encrypted query.
+
+        Args:
+            query: from `Client.encrypt`.
+            evaluation_keys: from `Client.evaluation_keys` or `load_keys`.
+
+        Returns:
+            The response, for `Client.decrypt`.
+
+        Raises:
+            ProtocolError: damaged, or query and keys do not belong together.
+        """
+        if isinstance(evaluation_keys, bytes):
+            evaluation_keys = self.load_keys(evaluation_keys)
+        envelope = Envelope.unpack(query, b"Q", self.artifact.id)
+        if envelope.key_id != evaluation_keys.key_id:
+            raise ProtocolError(
+                "query: encrypted with other keys than the evaluation keys given. Upload the "
+                "evaluation keys of the client that made the query."
+            )
+        try:
+            value = fhe.Value.deserialize(envelope.payload)
+        except RuntimeError as error:
+            raise ProtocolError(f"query: cannot be read ({error}).") from error
+        result = self._model.run(value, evaluation_keys.keys)
+        payload = (result[0] if isinstance(result, tuple) else result).serialize()
+        return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

@@ -1,0 +1,135 @@
+"""Client and server in one process: for trying an artifact out, and for the command line.
+
+Only bytes pass between the two, exactly as over a network.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from hushtune.fhe.answer import Answer
+from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.client import Client, Clip
+from hushtune.fhe.server import EvaluationKeys, Server
+from hushtune.model.network import Network
+
+Mode = Literal["execute", "simulate", "clear"]
+POLL_SECONDS = 0.2
+
+
+class Recognizer:
+    """Identifies clips with an artifact.
+
+    Args:
+        artifact: the artifact's folder. ``execute`` needs its client and server parts,
+            ``simulate`` and ``clear`` the client and owner parts.
+        mode: ``execute`` for real FHE; ``simulate`` for Concrete's simulation of it; ``clear`` for
+            the quantized network without encryption.
+        keys: key file, made where it does not exist; `default_key_file` where None.
+
+    Raises:
+        ArtifactError: missing, changed, or made with other versions.
+        KeyFileError: the key file is damaged or of another artifact.
+    """
+
+    def __init__(
+        self,
+        artifact: str | PathLike,
+        mode: Mode = "execute",
+        keys: str | PathLike | None = None,
+    ):
+        self.mode = mode
+        self.client = Client(artifact)
+        self.artifact = self.client.artifact
+        self.key_seconds: float | None = None
+        if mode == "execute":
+            self._server = Server(artifact)
+            self._keys = self._open_keys(Path(keys) if keys else default_key_file(self.artifact))
+        else:
+            self._logits = _owner_logits(Artifact(artifact, ("client", "owner")), mode)
+
+    def identify(
+        self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
+    ) -> Answer:
+        """Identify a clip.
+
+        Args:
+            clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
+            top: how many matches to give.
+            on_progress: told now and then how many seconds the server has computed.
+
+        Raises:
+            AudioError: undecodable, shorter than 1 s, or silent.
+        """
+        image, notes = self.client.image(clip)
+        if self.mode != "execute":
+            started = time.perf_counter()
+            logits = self._logits(image)
+            seconds = time.perf_counter() - started
+            answer = self.client.answer(logits, top=top, notes=notes)
+            return answer.with_costs(compute_seconds=seconds)
+        started = time.perf_counter()
+        query = self.client.encrypt_image(image)
+        encrypted = time.perf_counter()
+        response = self._run(query, on_progress)
+        computed = time.perf_counter()
+        answer = self.client.decrypt(response, top=top, notes=notes)
+        return answer.with_costs(
+            encrypt_seconds=encrypted - started,
+            compute_seconds=computed - encrypted,
+            query_bytes=len(query),
+        )
+
+    def _run(self, query: bytes, on_progress: Callable[[float], None] | None) -> bytes:
+        if on_progress is None:
+            return self._server.run(query, self._keys)
+        started = time.perf_counter()
+        with ThreadPoolExecutor(1) as worker:
+            running = worker.submit(self._server.run, query, self._keys)
+            while not running.done():
+                on_progress(time.perf_counter() - started)
+                time.sleep(POLL_SECONDS)
+            return running.result()
+
+    def _open_keys(self, path: Path) -> EvaluationKeys:
+        if path.exists():
+            self.client.load_keys(path)
+        else:
+            started = time.perf_counter()
+            self.client.create_keys()
+            self.key_seconds = time.perf_counter() - started
+            self.client.save_keys(path)
+        return self._server.load_keys(self.client.evaluation_keys())
+
+
+def default_key_file(artifact: Artifact) -> Path:
+    """Where an artifact's keys are kept: in the user's data folder, one file an artifact."""
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "hushtune" / "keys" / f"{artifact.id.hex()[:16]}.keys"
+
+
+def _owner_logits(artifact: Artifact, mode: Mode) -> Callable[[np.ndarray], np.ndarray]:
+    """The quantized network from the owner's part, in the clear or simulated."""
+    owner = artifact.folder / "owner"
+    shape = artifact.front_end().image_shape
+    network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
+    network.load_state_dict(torch.load(owner / "network.pt", weights_only=True))
+    network.eval()
+    if mode == "clear":
+
+        def clear(image: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return network(torch.from_numpy(image)[None])[0].numpy()
+
+        return clear
+    from hushtune.fhe.compiling import compile_network
+
+    calibration = np.load(owner / "calibration.npy")
+    module = compile_network(network, calibration, artifact.config.fhe)
+    return lambda image: module.forward(image[None], fhe="simulate").reshape(-1)

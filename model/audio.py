@@ -1,0 +1,129 @@
+"""Decoding clips and tracks: any sample rate and channel count in, mono float32 out."""
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torchaudio.functional import resample
+
+from ..configs.errors import AudioError
+
+SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+MIN_CLIP_SECONDS = 1.0
+MAX_CLIP_SECONDS = 20.0
+SILENCE_DBFS = -70.0
+"""A clip whose root mean square lies below this level counts as silent."""
+
+
+def read_audio(
+    path: str | PathLike, sample_rate: int, *, max_seconds: float | None = None
+) -> np.ndarray:
+    """Decode the beginning of an audio file.
+
+    Args:
+        path: WAV, FLAC, OGG (Vorbis, Opus) or MP3 file.
+        sample_rate: sample rate of the result in Hz.
+        max_seconds: read no more than this from the start; None for the whole file.
+
+    Returns:
+        Mono samples, float32 [n], full scale at +-1.
+
+    Raises:
+        AudioError: no such file, an empty file, or no audio that libsndfile can decode.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file. Give the path of a WAV, FLAC, OGG or MP3 file.")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty. Expected WAV, FLAC, OGG or MP3 audio.")
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames = -1 if max_seconds is None else round(max_seconds * file.samplerate)
+            samples = file.read(frames, dtype="float32", always_2d=True)
+            source_rate = file.samplerate
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: not audio that can be decoded ({_reason(error)}). "
+            "Expected WAV, FLAC, OGG or MP3; convert other formats first."
+        ) from error
+    return to_mono(samples, source_rate, sample_rate, name=str(path))
+
+
+def to_mono(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: str) -> np.ndarray:
+    """Average channels and resample.
+
+    Args:
+        samples: float [n] or [n, channels].
+        source_rate: sample rate of `samples` in Hz.
+        sample_rate: sample rate of the result in Hz.
+        name: what to call the clip in an error.
+
+    Returns:
+        Mono samples, float32 [m].
+
+    Raises:
+        AudioError: wrong shape or sample rate, or samples that are not finite numbers.
+    """
+    samples = np.asarray(samples, dtype=np.float32)
+    if samples.ndim not in (1, 2) or source_rate <= 0:
+        raise AudioError(
+            f"{name}: shape={samples.shape}, sample_rate={source_rate}. "
+            "Expected samples [n] or [n, channels] and a positive sample rate in Hz."
+        )
+    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{name}: holds samples that are not finite numbers. Export it again.")
+    if source_rate != sample_rate and mono.size:
+        mono = resample(torch.from_numpy(mono), source_rate, sample_rate).numpy()
+    return np.ascontiguousarray(mono)
+
+
+def check_audible(samples: np.ndarray, sample_rate: int, min_seconds: float, *, name: str) -> None:
+    """Refuse a clip too short or too quiet to identify.
+
+    Raises:
+        AudioError: shorter than `min_seconds`, or a root mean square under ``SILENCE_DBFS``.
+    """
+    seconds = len(samples) / sample_rate
+    if seconds < min_seconds:
+        raise AudioError(
+            f"{name}: too short, {seconds:.2f} s. At least {min_seconds:g} s are needed."
+        )
+    level = 20 * np.log10(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-12)
+    if level < SILENCE_DBFS:
+        raise AudioError(
+            f"{name}: silent, {level:.0f} dBFS. Expected music above {SILENCE_DBFS:g} dBFS."
+        )
+
+
+def read_clip(
+    clip: str | PathLike | tuple[np.ndarray, int], sample_rate: int
+) -> tuple[np.ndarray, str]:
+    """Read a clip to identify: of longer ones, the first ``MAX_CLIP_SECONDS``.
+
+    Args:
+        clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
+        sample_rate: sample rate of the result in Hz.
+
+    Returns:
+        Mono samples, float32 [n], 1 s to 20 s of them; and the clip's name for messages.
+
+    Raises:
+        AudioError: undecodable, shorter than 1 s, or silent.
+    """
+    if isinstance(clip, tuple):
+        samples, source_rate = clip
+        name = "clip"
+        head = np.asarray(samples)[: round(MAX_CLIP_SECONDS * max(source_rate, 1))]
+        mono = to_mono(head, source_rate, sample_rate, name=name)
+    else:
+        name = str(clip)
+        mono = read_audio(clip, sample_rate, max_seconds=MAX_CLIP_SECONDS)
+    check_audible(mono, sample_rate, MIN_CLIP_SECONDS, name=name)
+    return mono, name
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")

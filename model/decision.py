@@ -1,0 +1,70 @@
+"""From logits to an answer: which song, how probable, or none of the catalogue.
+
+The network's own "unknown" logit rejects songs it resembles nothing of, but is timid in noise. A
+better verdict comes from three numbers of the logits, weighed by a logistic regression on clips of
+songs that training never saw (Platt 1999): how far the best song stands out from all songs, how far
+from the second, and the "unknown" logit.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.special import expit, softmax
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict's parameters; they travel in the artifact.
+
+    Attributes:
+        weights: of the three features, see `features`.
+        intercept: shifted so that the chosen share of unknown clips has a probability above 0.5
+            of being known.
+        temperature: divides the songs' logits before their softmax (Guo et al. 2017).
+    """
+
+    weights: tuple[float, float, float]
+    intercept: float
+    temperature: float
+
+    def score(self, logits: np.ndarray) -> np.ndarray:
+        """Log-odds that a clip is of a known song: [clips, classes] -> [clips]; accept from 0."""
+        return features(logits) @ np.asarray(self.weights) + self.intercept
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Probability of every song and, last, of "unknown": [clips, classes], rows sum to 1."""
+        known = expit(self.score(logits))[:, None]
+        songs = softmax(logits[:, :-1] / self.temperature, axis=1)
+        return np.concatenate([known * songs, 1 - known], axis=1)
+
+    def classes(self, logits: np.ndarray) -> np.ndarray:
+        """The answers: the best song's class, or the last class for "unknown": int [clips]."""
+        best = logits[:, :-1].argmax(1)
+        return np.where(self.score(logits) >= 0, best, logits.shape[1] - 1)
+
+    def to_json(self) -> dict:
+        """The parameters as JSON-ready values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict) -> "Decision":
+        """The inverse of `to_json`."""
+        return Decision(tuple(data["weights"]), data["intercept"], data["temperature"])
+
+
+def features(logits: np.ndarray) -> np.ndarray:
+    """What the verdict looks at, in deviations of a clip's song logits.
+
+    Args:
+        logits: float [clips, songs + 1], "unknown" last.
+
+    Returns:
+        float [clips, 3]: best song above the mean, best above the second, "unknown" above the mean.
+    """
+    songs = logits[:, :-1]
+    mean, deviation = songs.mean(1), songs.std(1) + 1e-9
+    top = np.partition(songs, -2, axis=1)[:, -2:] if songs.shape[1] > 1 else np.repeat(songs, 2, 1)
+    return (
+        np.stack([top[:, 1] - mean, top[:, 1] - top[:, 0], logits[:, -1] - mean], axis=1)
+        / deviation[:, None]
+    )

@@ -1,0 +1,190 @@
+"""The front end: waveform -> mel power -> the image that is encrypted.
+
+The very code that makes the training images makes the client's query. Two images, one choice
+in the config (``spectrum.kind``):
+
+``mel``
+    The normalised log-mel crop, its frames averaged down: [1, bands, frames].
+``modulation``
+    With L[m, t] the normalised log-mel crop and X[m, w] its FFT over a window of some seconds of
+    t (Hann), w = 1..bins: channel 0 is |X|^0.5; each band distance d adds the real and the
+    imaginary part of C_d / |C_d|^0.75, C_d[m, w] = X[m + d, w] conj(X[m, w]) (bands wrap around).
+    All are averaged over overlapping windows (Welch 1967).
+    A shift of the window turns all phases of one w alike, so neither |X| nor C_d depends on where
+    in the song the window begins, up to its edges. |X| of a band is the modulation spectrum
+    of Greenberg & Kingsbury (ICASSP 1997); C_d keeps when bands move with respect to each other,
+    which |X| throws away.
+"""
+
+import torch
+from torch import Tensor
+from torchaudio.transforms import MelSpectrogram
+
+from ..configs.schema import MelSpectrum, SignalSettings, Spectrum
+
+MAGNITUDE_POWER = 0.5
+RELATION_POWER = 0.25
+IMAGE_LIMIT = 4.0
+"""Standardised image values are clipped to +- this many deviations."""
+
+
+class FrontEnd:
+    """Turns audio into images, with the settings of one config.
+
+    Args:
+        signal: waveform to mel power.
+        spectrum: mel power to image.
+        statistics: mean and deviation of every image value over training clips,
+            float [2, channels, bands, columns]; None leaves images unstandardised.
+    """
+
+    def __init__(
+        self, signal: SignalSettings, spectrum: Spectrum, statistics: Tensor | None = None
+    ):
+        self.signal = signal
+        self.spectrum = spectrum
+        self.statistics = statistics
+        rate = signal.sample_rate_hz
+        self.hop = round(signal.hop_ms * rate / 1000)
+        self.window = round(signal.window_ms * rate / 1000)
+        self.crop_frames = self.frames(round(signal.crop_seconds * rate))
+        self._mel = MelSpectrogram(
+            sample_rate=rate,
+            n_fft=self.window,
+            hop_length=self.hop,
+            f_min=signal.f_min_hz,
+            f_max=signal.f_max_hz,
+            n_mels=signal.bands,
+            power=2.0,
+            center=False,
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, bands and columns of an image."""
+        if isinstance(self.spectrum, MelSpectrum):
+            return 1, self.signal.bands, self.spectrum.frames
+        channels = 1 + 2 * len(self.spectrum.distances)
+        return channels, self.signal.bands, self.spectrum.bins
+
+    def frames(self, samples: int) -> int:
+        """How many frames a waveform of `samples` samples gives."""
+        return max(0, (samples - self.window) // self.hop + 1)
+
+    def power(self, wave: Tensor) -> Tensor:
+        """Mel power of a waveform: float [..., samples] -> [..., bands, frames]."""
+        return self._mel(wave)
+
+    def normalised(self, power: Tensor, lengths: Tensor) -> Tensor:
+        """Normalised log-mel crop.
+
+        Each band is taken relative to its own mean power (so an equalizer and the recording
+        level drop out), floored at -20 dB of it (where noise would fill it anyway), its
+        logarithm centred, and the crop scaled to unit deviation.
+
+        Args:
+            power: mel power, float [clips, bands, frames].
+            lengths: valid frames of each clip, int [clips]; the rest is padding.
+
+        Returns:
+            float [clips, bands, frames], zero in the padding.
+        """
+        valid = (torch.arange(power.shape[2]) < lengths[:, None])[:, None].to(power)
+        count = lengths[:, None, None]
+        band_mean = (power * valid).sum(2, keepdim=True) / count
+        log = torch.log(power / (band_mean + 1e-20) + 0.01) * valid
+        log = (log - log.sum(2, keepdim=True) / count) * valid
+        deviation = (log.square().sum((1, 2), keepdim=True) / (count * power.shape[1])).sqrt()
+        return (log / (deviation + 1e-6)).clamp(-3, 3)
+
+    def image(self, power: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Images of crops.
+
+        Args:
+            power: mel power, float [clips, bands, frames]; for the mel image, at most
+                ``crop_frames`` frames.
+            lengths: valid frames of each clip, int [clips]; None where all are.
+
+        Returns:
+            float [clips, channels, bands, columns], standardised where statistics are known.
+        """
+        if lengths is None:
+            lengths = torch.full((power.shape[0],), power.shape[2])
+        missing = max(0, self.crop_frames - power.shape[2])
+        power = torch.nn.functional.pad(power, (0, missing))
+        crop = self.normalised(power, lengths)
+        if isinstance(self.spectrum, MelSpectrum):
+            image = torch.nn.functional.adaptive_avg_pool1d(crop, self.spectrum.frames)[:, None]
+        else:
+            image = self._modulation(crop, lengths)
+        if self.statistics is not None:
+            mean, deviation = self.statistics
+            image = ((image - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+        return image
+
+    def _modulation(self, crop: Tensor, lengths: Tensor) -> Tensor:
+        """Averaged spectrum: [clips, bands, frames] -> [clips, channels, bands, bins]."""
+        seconds = self.hop / self.signal.sample_rate_hz
+        window = min(round(self.spectrum.window_seconds / seconds), self.crop_frames)
+        hop = max(1, round(self.spectrum.hop_seconds / seconds))
+        own = lengths.clamp(max=window)  # a clip shorter than a window has one of its own length
+        spectrum = self._windows(crop, own, window, hop)
+        starts = torch.arange(spectrum.shape[2]) * hop
+        inside = (starts + own[:, None] <= lengths[:, None]).to(crop)
+        weight = (inside / inside.sum(1, keepdim=True))[:, None, :, None]
+        channels = [spectrum.abs() ** MAGNITUDE_POWER]
+        for distance in self.spectrum.distances:
+            relation = spectrum.roll(-distance, dims=1) * spectrum.conj()
+            relation = relation * (relation.abs() + 1e-9) ** (RELATION_POWER - 1)
+            channels += [relation.real, relation.imag]
+        return torch.stack([(channel * weight).sum(2) for channel in channels], dim=1)
+
+    def _windows(self, crop: Tensor, own: Tensor, window: int, hop: int) -> Tensor:
+        """Windowed Fourier bins: [clips, bands, frames] -> complex [clips, bands, windows, bins].
+
+        Only a few bins of each window are wanted, so that a strided convolution with their cosines
+        and sines is faster than an FFT.
+        """
+        clips, bands, frames = crop.shape
+        out = None
+        for length in own.unique().tolist():
+            rows = (own == length).nonzero()[:, 0]
+            kernel = _fourier_kernel(length, window, self.spectrum.bins)
+            flat = crop[rows].reshape(-1, 1, frames)
+            part = torch.nn.functional.conv1d(flat, kernel, stride=hop)
+            part = part.reshape(len(rows), bands, 2, self.spectrum.bins, -1).permute(0, 1, 4, 3, 2)
+            part = torch.view_as_complex(part.contiguous())
+            if out is None:
+                out = part.new_zeros((clips, *part.shape[1:]))
+            out[rows] = part
+        return out
+
+    def query_image(self, wave: Tensor) -> Tensor:
+        """Image of one clip, at most ``MAX_CLIP_SECONDS`` long.
+
+        A clip shorter than the crop is padded with the mean of each band. Of a longer one, the
+        mel image takes the first crop; the modulation image averages all of it.
+
+        Args:
+            wave: mono samples, float32 [n], at least one window long.
+
+        Returns:
+            float [channels, bands, columns].
+        """
+        power = self.power(wave)[None]
+        if isinstance(self.spectrum, MelSpectrum):
+            power = power[..., : self.crop_frames]
+        return self.image(power)[0]
+
+
+def _fourier_kernel(length: int, window: int, bins: int) -> Tensor:
+    """Hann-windowed cosines and minus sines of bins 1..bins: [2 * bins, 1, window].
+
+    The window spans `length` frames (zeros follow) and has unit energy; the bins' frequencies are
+    multiples of one cycle per `window` frames.
+    """
+    time = torch.arange(window)
+    hann = (0.5 - 0.5 * torch.cos(2 * torch.pi * (time + 0.5) / length)) * (time < length)
+    hann = hann / hann.square().sum().sqrt()
+    phase = 2 * torch.pi * torch.arange(1, bins + 1)[:, None] * time / window
+    return torch.cat([torch.cos(phase), -torch.sin(phase)])[:, None] * hann

@@ -1,0 +1,226 @@
+"""The quantized network and its floating-point twin, built from the same settings.
+
+Quantized: every weight, input and activation is an integer of a few bits (Brevitas), so that
+Concrete ML can compile the whole network. Under FHE each activation costs one programmable
+bootstrapping (PBS), the only dear operation; batch norm is folded into its table look-up.
+Accumulators are rounded to a few bits before that look-up; the same rounding is applied while
+training, so the network learns to live with it.
+"""
+
+import math
+
+import brevitas.nn as qnn
+import torch
+from brevitas.core.scaling import ScalingImplType
+from brevitas.inject.enum import RestrictValueType
+from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+from torch import Tensor, nn
+
+from ..configs.errors import ConfigError
+from ..configs.schema import ConvLayer, NetworkSettings
+from .frontend import IMAGE_LIMIT
+
+WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8}
+"""Where weights are first clipped, in their standard deviations, by bits; learned from there.
+Close to the least-squares quantizer of a normal distribution (Max 1960)."""
+RANGE_DECAY = 0.9998
+"""How slowly the widest accumulator met in training is forgotten, a step."""
+ACTIVATION_PERCENTILE = {1: 85.0, 2: 97.0, 3: 99.0, 4: 99.7}
+
+
+class LearnedWeightQuant(Int8WeightPerTensorFloat):
+    """One learned scale for all weights of a layer (Esser et al. 2020, LSQ)."""
+
+    scaling_impl_type = ScalingImplType.PARAMETER_FROM_STATS
+    restrict_scaling_type = RestrictValueType.FP
+
+
+class InputQuant(Int8ActPerTensorFloat):
+    """The fixed scale of standardised image values."""
+
+    scaling_impl_type = ScalingImplType.CONST
+    min_val = -IMAGE_LIMIT
+    max_val = IMAGE_LIMIT
+
+
+class AccumulatorRounding(nn.Module):
+    """Keeps the `bits` highest bits of integer accumulators, as Concrete's rounding does.
+
+    Straight-through in the backward pass. Switched off for export, where the compiler does it.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__()
+        self.bits = bits
+        self.enabled = True
+        self.register_buffer("largest", torch.zeros(()))
+
+    @property
+    def width(self) -> int:
+        """Bits of the widest accumulator met, with its sign."""
+        return math.ceil(math.log2(max(float(self.largest), 1.0) + 1)) + 1
+
+    def forward(self, values: Tensor, scale: Tensor) -> Tensor:
+        """Round `values` (integers times `scale`) to multiples of a power of two."""
+        if not self.enabled:
+            return values
+        if self.training:
+            with torch.no_grad():
+                largest = (values.abs().amax() / scale.abs().amax()).detach()
+                self.largest.copy_(torch.maximum(self.largest * RANGE_DECAY, largest))
+        step = scale.detach() * 2 ** max(self.width - self.bits, 0)
+        rounded = torch.floor(values / step + 0.5) * step
+        return values + (rounded - values).detach()
+
+
+class Block(nn.Module):
+    """Linear operation, rounding, batch norm, activation."""
+
+    def __init__(self, linear: nn.Module, norm: nn.Module, activation: nn.Module, rounding=None):
+        super().__init__()
+        self.linear = linear
+        self.norm = norm
+        self.activation = activation
+        self.rounding = rounding
+
+    def forward(self, values):
+        """Apply the block; quantized blocks take and return Brevitas' QuantTensor."""
+        out = self.linear(values)
+        if self.rounding is not None and self.rounding.enabled:
+            scale = values.scale * self.linear.quant_weight().scale
+            out = self.rounding(_plain(out), scale)
+        return self.activation(self.norm(_plain(out)))
+
+
+class Network(nn.Module):
+    """Image in, one logit per known song and one for "unknown" out.
+
+    Args:
+        settings: layers and bits.
+        image_shape: channels, bands, columns.
+        classes: known songs plus one.
+        quantized: False builds the floating-point twin; its weights load into the quantized
+            network by `adopt`.
+
+    Raises:
+        ConfigError: a layer that does not fit what it is given.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        *,
+        quantized: bool,
+    ):
+        super().__init__()
+        self.settings = settings
+        self.quantized = quantized
+        self.entry = (
+            qnn.QuantIdentity(
+                act_quant=InputQuant, bit_width=settings.input_bits, return_quant_tensor=True
+            )
+            if quantized
+            else nn.Identity()
+        )
+        self.blocks = nn.ModuleList()
+        shape: tuple[int, ...] = image_shape
+        for number, layer in enumerate(settings.layers):
+            if isinstance(layer, ConvLayer):
+                if len(shape) != 3:
+                    raise ConfigError(
+                        f"network.layers[{number}]: a conv layer cannot follow a dense layer. "
+                        "Put conv layers first."
+                    )
+                linear, shape = self._conv(layer, shape)
+                norm: nn.Module = nn.BatchNorm2d(layer.channels)
+            else:
+                linear = self._linear(math.prod(shape), layer.units, settings.weight_bits)
+                shape = (layer.units,)
+                norm = nn.BatchNorm1d(layer.units)
+            rounding = (
+                AccumulatorRounding(settings.rounding_bits)
+                if quantized and settings.rounding_bits is not None
+                else None
+            )
+            self.blocks.append(Block(linear, norm, self._activation(), rounding))
+        self.head = self._linear(math.prod(shape), classes, settings.head_bits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits: float [clips, channels, bands, columns] -> [clips, classes]."""
+        out = self.entry(images)
+        for block in self.blocks:
+            if not isinstance(block.linear, nn.Conv2d):
+                out = out.flatten(1) if out.dim() > 2 else out
+            out = block(out)
+        out = out.flatten(1) if out.dim() > 2 else out
+        return _plain(self.head(out))
+
+    @property
+    def activations(self) -> list[nn.Module]:
+        """The activation layers, in order."""
+        return [block.activation for block in self.blocks]
+
+    def adopt(self, twin: "Network") -> None:
+        """Start from the floating-point twin: its weights, and weight scales that fit them."""
+        self.load_state_dict(twin.state_dict(), strict=False)
+        for module in self.modules():
+            if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
+                bits = int(module.quant_weight_bit_width().item())
+                clip = WEIGHT_CLIP.get(bits, 3.5) * module.weight.detach().std()
+                module.weight_quant.tensor_quant.scaling_impl.value.data.fill_(float(clip))
+
+    def for_export(self) -> "Network":
+        """Leave the rounding to the compiler and freeze batch norm; returns self."""
+        for block in self.blocks:
+            if block.rounding is not None:
+                block.rounding.enabled = False
+        return self.eval()
+
+    def _conv(self, layer: ConvLayer, shape: tuple[int, ...]):
+        channels, bands, columns = shape
+        kernel = (min(layer.kernel[0], bands), min(layer.kernel[1], columns))
+        out = (
+            layer.channels,
+            (bands - kernel[0]) // layer.stride[0] + 1,
+            (columns - kernel[1]) // layer.stride[1] + 1,
+        )
+        arguments = dict(
+            in_channels=channels,
+            out_channels=layer.channels,
+            kernel_size=kernel,
+            stride=layer.stride,
+            bias=False,
+        )
+        if not self.quantized:
+            return nn.Conv2d(**arguments), out
+        conv = qnn.QuantConv2d(
+            **arguments,
+            weight_quant=LearnedWeightQuant,
+            weight_bit_width=self.settings.weight_bits,
+        )
+        return conv, out
+
+    def _linear(self, inputs: int, outputs: int, bits: int) -> nn.Module:
+        if not self.quantized:
+            return nn.Linear(inputs, outputs, bias=False)
+        return qnn.QuantLinear(
+            inputs, outputs, bias=False, weight_quant=LearnedWeightQuant, weight_bit_width=bits
+        )
+
+    def _activation(self) -> nn.Module:
+        if not self.quantized:
+            return nn.ReLU()
+        bits = self.settings.activation_bits
+        return qnn.QuantReLU(
+            act_quant=Uint8ActPerTensorFloat,
+            bit_width=bits,
+            high_percentile_q=ACTIVATION_PERCENTILE.get(bits, 99.9),
+            collect_stats_steps=30,
+            return_quant_tensor=True,
+        )
+
+
+def _plain(values) -> Tensor:
+    return values.value if hasattr(values, "value") else values

@@ -1,0 +1,180 @@
+"""Real FHE on a small circuit: from a clip to an answer, and everything that must be refused."""
+
+import stat
+
+import numpy as np
+import pytest
+from hushtune.configs.errors import KeyFileError, ProtocolError
+from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.client import Client
+from hushtune.fhe.server import Server
+
+from hushtune.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def client(tiny_artifact):
+    made = Client(tiny_artifact)
+    made.create_keys()
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(tiny_artifact):
+    return Server(tiny_artifact)
+
+
+@pytest.fixture(scope="module")
+def keys(client, server):
+    return server.load_keys(client.evaluation_keys())
+
+
+def test_fhe_answers_like_the_quantized_network(client, server, keys, tiny_artifact, tiny_clips):
+    clear = Recognizer(tiny_artifact, "clear")
+    agree = 0
+    for _, path in tiny_clips:
+        query = client.encrypt(path)
+        assert isinstance(query, bytes)
+        answer = client.decrypt(server.run(query, keys))
+        agree += answer.text == clear.identify(path).text
+        assert len(answer.matches) == 3
+        assert sum(m.probability for m in answer.matches) + answer.unknown_probability <= 1.0001
+    assert agree >= len(tiny_clips) - 1
+
+
+def test_simulation_runs_from_the_owners_part(tiny_artifact, tiny_clips):
+    simulated, clear = (Recognizer(tiny_artifact, mode) for mode in ("simulate", "clear"))
+    agree = sum(
+        simulated.identify(path).text == clear.identify(path).text for _, path in tiny_clips
+    )
+    assert agree >= len(tiny_clips) - 1
+
+
+def test_only_ciphertext_and_evaluation_keys_cross(client, server, keys, tiny_clips):
+    """What the server is given holds neither the clip's spectrum nor the private key."""
+    path = tiny_clips[0][1]
+    image = client.image(path)[0]
+    integers = client._model.model.quantize_input(image[None])
+    query = client.encrypt(path)
+    for clear in (
+        image,
+        integers,
+        integers.astype(np.int8),
+        integers.astype(np.uint8),
+        image.astype(np.float64),
+        integers.astype(np.int32),
+        path.read_bytes()[44:],
+    ):
+        raw = clear if isinstance(clear, bytes) else clear.tobytes()
+        for start in range(0, len(raw) - 32, 32):
+            chunk = raw[start : start + 32]
+            if len(set(chunk)) > 8:  # a run of equal values may stand anywhere
+                assert chunk not in query
+    again = client.encrypt(path)
+    payload, other = (np.frombuffer(q[86:], np.uint8) for q in (query, again))
+    same = np.mean(payload[: len(other)] == other[: len(payload)])
+    assert same < 0.25, "the same clip must encrypt to unrelated bytes each time"
+    private = client._model.client.keys.serialize()
+    uploaded = client.evaluation_keys()
+    assert len(uploaded) < len(private)
+    secret_keys = secret_key_bytes(client)
+    assert secret_keys
+    for secret in secret_keys:
+        assert secret in private
+        assert secret not in uploaded
+        assert secret not in query
+    held = [value for value in vars(server).values()] + [vars(keys)]
+    assert "Client" not in repr(held) and "Keyset" not in repr(held)
+
+
+def secret_key_bytes(client) -> list[bytes]:
+    """The private keys as they stand in the serialised key set."""
+    keyset = client._model.client.keys._keyset
+    secrets = keyset.get_lwe_secret_keys()
+    return [
+        np.asarray(secret.serialize_as_glwe(secret.dimension)[-64:])
+        if False
+        else bytes(secret.serialize())[-256:]
+        for secret in secrets
+    ]
+
+
+def test_keys_are_saved_for_their_owner_alone_and_load_again(
+    client, server, tiny_artifact, tiny_clips, tmp_path
+):
+    path = tmp_path / "deep" / "my.keys"
+    client.save_keys(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(KeyFileError, match="exists already"):
+        client.save_keys(path)
+    later = Client(tiny_artifact)
+    with pytest.raises(KeyFileError, match="No keys yet"):
+        later.encrypt(tiny_clips[0][1])
+    later.load_keys(path)
+    assert later.key_id == client.key_id
+    response = server.run(later.encrypt(tiny_clips[0][1]), client.evaluation_keys())
+    assert np.array_equal(client.decrypt_logits(response), later.decrypt_logits(response))
+
+
+def test_wrong_keys_are_refused_on_both_sides(client, server, keys, tiny_artifact, tiny_clips):
+    other = Client(tiny_artifact)
+    other.create_keys()
+    query = other.encrypt(tiny_clips[0][1])
+    with pytest.raises(ProtocolError, match="other keys than the evaluation keys"):
+        server.run(query, keys)
+    response = server.run(client.encrypt(tiny_clips[0][1]), keys)
+    with pytest.raises(ProtocolError, match="another client's keys"):
+        other.decrypt(response)
+
+
+def test_damaged_bytes_are_refused(client, server, keys, tiny_clips, tmp_path):
+    query = client.encrypt(tiny_clips[0][1])
+    for bad in (b"", query[:1000], query[:-1], b"\0" * len(query), query[:200] + query[201:]):
+        with pytest.raises(ProtocolError):
+            server.run(bad, keys)
+        with pytest.raises(ProtocolError):
+            server.load_keys(bad)
+        with pytest.raises(ProtocolError):
+            client.decrypt(bad)
+    path = tmp_path / "bad.keys"
+    path.write_bytes(query)
+    with pytest.raises(KeyFileError, match="bad.keys"):
+        client.load_keys(path)
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        client.load_keys(tmp_path / "none.keys")
+
+
+def test_a_payload_that_concrete_cannot_read_is_refused(client, server, keys):
+    """A well-formed envelope around rubbish: the deserialiser must raise, not crash."""
+    from hushtune.fhe.wire import Envelope
+
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 100, 10_000):
+        rubbish = rng.bytes(size)
+        for kind, use in (
+            (b"Q", lambda d: server.run(d, keys)),
+            (b"E", server.load_keys),
+            (b"R", client.decrypt),
+        ):
+            packed = Envelope(kind, server.artifact.id, client.key_id, rubbish).pack()
+            with pytest.raises(ProtocolError):
+                use(packed)
+
+
+def test_short_clips_are_answered_with_a_note(tiny_artifact, tone):
+    recognizer = Recognizer(tiny_artifact, "clear")
+    answer = recognizer.identify((tone[: 16_000 * 2], 16_000))
+    assert "shorter than the 4 s" in answer.notes[0]
+    assert not recognizer.identify((tone, 16_000)).notes
+
+
+def test_the_artifact_holds_no_keys(tiny_artifact):
+    names = {p.name for p in Artifact(tiny_artifact, ("client",)).folder.rglob("*") if p.is_file()}
+    assert names == {
+        "manifest.json",
+        "client.zip",
+        "statistics.npy",
+        "server.zip",
+        "network.pt",
+        "calibration.npy",
+    }

@@ -1,0 +1,133 @@
+"""The command line as a user meets it, in a process of its own."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import soundfile
+
+COMMANDS = ["train", "compile", "identify", "info", "clips", "demo", "config show", "config check"]
+
+
+def hushtune(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "hushtune", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_explains_its_options(command):
+    result = hushtune(*command.split(), "--help")
+    assert result.returncode == 0
+    assert "Example:" in result.stdout
+    text = re.sub(r"\s+", " ", result.stdout.replace("│", " "))
+    for option in re.findall(r"--[a-z][a-z-]+", text):
+        assert re.search(rf"{option}\b.{{0,60}}?[A-Z]", text), option
+
+
+def test_no_arguments_shows_the_commands():
+    text = hushtune().stdout + hushtune().stderr
+    assert all(command.split()[0] in text for command in COMMANDS)
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", hushtune("--version").stdout)
+
+
+def test_config_show_and_check(tmp_path):
+    assert "catalogue:" in hushtune("config", "show", "demo").stdout
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: x\ncatalogue: {kind: folder, path: .}\nsed: 4\n")
+    result = hushtune("config", "check", "demo", bad)
+    assert result.returncode == 1
+    assert "demo: ok" in result.stdout
+    assert "sed: unknown key. Did you mean 'seed'?" in result.stderr
+
+
+def test_identify_under_real_fhe_as_json_and_as_text(tiny_artifact, tiny_clips, tmp_path):
+    paths = [path for _, path in tiny_clips[:2]]
+    result = hushtune("identify", tiny_artifact, *paths, "--json", "--keys", tmp_path / "k")
+    assert result.returncode == 0, result.stderr
+    answers = json.loads(result.stdout)
+    assert [answer["clip"] for answer in answers] == [str(path) for path in paths]
+    for answer in answers:
+        assert answer["mode"] == "execute"
+        assert answer["costs"]["query_bytes"] > 1000
+        assert answer["costs"]["compute_seconds"] > 0
+        assert len(answer["matches"]) == 3
+    text = hushtune("identify", tiny_artifact, paths[0], "--keys", tmp_path / "k")
+    assert re.search(r"1\. .+ \d+\.\d%", text.stdout)
+    assert "received" in text.stdout
+    assert "Made new keys" in result.stderr and "Made new keys" not in text.stderr
+
+
+@pytest.mark.parametrize("mode", ["clear", "simulate"])
+def test_identify_without_encryption(tiny_artifact, tiny_clips, mode):
+    expected, path = tiny_clips[0]
+    result = hushtune("identify", tiny_artifact, path, "--fhe", mode)
+    assert result.returncode == 0, result.stderr
+    assert "1. " in result.stdout and "sent" not in result.stdout
+
+
+def test_bad_clips_are_named_and_the_good_ones_answered(tiny_artifact, tiny_clips, tmp_path, tone):
+    (tmp_path / "empty.mp3").write_bytes(b"")
+    soundfile.write(tmp_path / "short.wav", tone[:3000], 16000)
+    good = tiny_clips[0][1]
+    result = hushtune(
+        "identify",
+        tiny_artifact,
+        tmp_path / "no.wav",
+        tmp_path / "empty.mp3",
+        good,
+        tmp_path / "short.wav",
+        "--fhe",
+        "clear",
+    )
+    assert result.returncode == 1
+    assert "no such file" in result.stderr
+    assert "empty" in result.stderr
+    assert "too short" in result.stderr
+    assert str(good) in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "nothing.yaml"], "no such configuration"),
+        (["compile", "nothing"], "no run lies here"),
+        (["identify", "nothing", "x.wav"], "no artifact lies here"),
+        (["info", "nothing"], "no artifact lies here"),
+        (["clips", "nothing", "out"], "no run lies here"),
+    ],
+)
+def test_mistakes_get_one_or_two_lines(tmp_path, arguments, expected):
+    result = hushtune(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+
+
+def test_a_wrong_option_is_a_usage_error():
+    assert hushtune("identify", "a", "b", "--fhe", "magic").returncode == 2
+
+
+def test_info(tiny_artifact):
+    text = hushtune("info", tiny_artifact).stdout
+    assert "30 PBS" in text and "6 songs" in text
+    manifest = json.loads(hushtune("info", tiny_artifact, "--json").stdout)
+    assert manifest["circuit"]["pbs"] == 30
+
+
+def test_clips_writes_what_it_lists(tiny_run, tmp_path):
+    result = hushtune("clips", tiny_run.folder, tmp_path / "out", "--known", 2, "--unknown", 1)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 3
+    assert (tmp_path / "out" / "clips.csv").read_text().count("unknown") == 1
+    assert soundfile.info(tmp_path / "out" / "clip01.wav").duration == pytest.approx(4, abs=0.1)

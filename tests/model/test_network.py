@@ -1,0 +1,61 @@
+import pytest
+import torch
+from hushtune.configs.errors import ConfigError
+from hushtune.configs.schema import ConvLayer, DenseLayer, NetworkSettings
+from hushtune.model.network import AccumulatorRounding, Network
+
+SHAPE = (3, 16, 8)
+CONV = ConvLayer(kind="conv", channels=4, kernel=(8, 8), stride=(4, 1))
+DENSE = DenseLayer(kind="dense", units=12)
+
+
+def build(*layers, quantized=True, **bits):
+    return Network(NetworkSettings(layers=layers, **bits), SHAPE, 7, quantized=quantized)
+
+
+@pytest.mark.parametrize("layers", [(), (CONV,), (DENSE,), (CONV, DENSE), (CONV, CONV)])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_layers_are_a_config_choice(layers, quantized):
+    network = build(*layers, quantized=quantized)
+    assert network(torch.randn(5, *SHAPE)).shape == (5, 7)
+
+
+def test_a_conv_layer_after_a_dense_one_is_refused():
+    with pytest.raises(ConfigError, match=r"network.layers\[1\]"):
+        build(DENSE, CONV)
+
+
+def test_quantized_weights_take_few_values():
+    network = build(CONV, weight_bits=2, head_bits=3)
+    network.adopt(build(CONV, quantized=False))
+    for layer, most in ((network.blocks[0].linear, 3), (network.head, 7)):
+        assert len(layer.quant_weight().value.unique()) <= most
+
+
+def test_the_quantized_network_starts_from_its_twin():
+    torch.manual_seed(0)
+    twin = build(DENSE, quantized=False)
+    network = build(
+        DENSE, input_bits=8, weight_bits=8, head_bits=8, activation_bits=6, rounding_bits=None
+    )
+    network.adopt(twin)
+    images = torch.randn(400, *SHAPE)
+    for part in images.split(10):  # lets the activations find their scales
+        twin.train()(part), network.train()(part)
+    twin.eval(), network.eval()
+    plain, quantized = twin(images), network(images)
+    assert torch.corrcoef(torch.stack([plain.flatten(), quantized.flatten()]))[0, 1] > 0.98
+
+
+def test_rounding_keeps_the_highest_bits():
+    rounding = AccumulatorRounding(3)
+    rounding.largest.fill_(100.0)  # eight bits with the sign: steps of 32
+    values = torch.tensor([0.0, 15.0, 17.0, -40.0, 99.0]) * 0.5
+    assert rounding.eval()(values, torch.tensor(0.5)).tolist() == [0.0, 0.0, 16.0, -16.0, 48.0]
+
+
+def test_one_activation_costs_one_pbs_is_what_the_layers_count():
+    network = build(CONV, DENSE)
+    images = torch.randn(2, *SHAPE)
+    conv = network.blocks[0](network.entry(images))
+    assert conv.value[0].numel() == 4 * 3 * 1

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hushtune.configs.errors import CatalogueError
+from hushtune.configs.schema import AugmentSettings
+from hushtune.training.augment import Augmenter, change_speed, clip_loudest, mp3, telephone
+from hushtune.training.sounds import Sounds
+
+RATE = 16_000
+NOTHING = dict(noisy=0, reverb=0, equalizer=0, clipping=0, codec=0, speed_percent=0, gain_db=(0, 0))
+
+
+def augmenter(side="train", **settings):
+    made = AugmentSettings(**settings)
+    return Augmenter(made, Sounds(made, RATE, 5, side), RATE)
+
+
+def test_same_seed_same_clip_other_seed_another(tone):
+    distort = augmenter(noisy=1.0, codec=1.0, reverb=1.0)
+    first, again, other = (distort(tone, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert len(first) != len(other) or not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("snr", [0.0, 10.0, 20.0])
+def test_signal_to_noise_ratio_is_what_was_asked_for(tone, snr):
+    noisy = augmenter(**NOTHING)(tone, np.random.default_rng(1), snr_db=snr)
+    scale = (noisy @ tone) / (tone @ tone)
+    rest = noisy - scale * tone
+    measured = 10 * np.log10((scale**2 * tone @ tone) / (rest @ rest))
+    assert measured == pytest.approx(snr, abs=0.6)
+
+
+def test_everything_switched_off_changes_only_the_level(tone):
+    out = augmenter(**NOTHING)(tone, np.random.default_rng(1))
+    assert np.allclose(out / np.abs(out).max(), tone / np.abs(tone).max(), atol=1e-5)
+
+
+def test_speed_moves_length_and_pitch():
+    sine = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE)
+    fast = change_speed(sine, 5.0)
+    assert len(fast) == pytest.approx(RATE / 1.05, abs=2)
+    peak = torch.fft.rfft(fast).abs().argmax().item() * RATE / len(fast)
+    assert peak == pytest.approx(1050, abs=2)
+
+
+def test_clipping_and_codecs_leave_the_tune(tone):
+    wave = torch.from_numpy(tone)
+    clipped = clip_loudest(wave, 0.02)
+    assert (clipped.abs() == clipped.abs().max()).float().mean() == pytest.approx(0.02, abs=0.01)
+    narrow = torch.fft.rfft(telephone(wave, RATE)).abs()
+    assert narrow[: 100 * 10].max() < 0.2 * narrow.max()
+    coded = mp3(wave, RATE, 0.9)
+    assert len(coded) == len(wave)
+    assert not torch.equal(coded, wave)
+
+
+def test_training_and_test_sounds_are_disjoint_by_recording(tmp_path, tone):
+    rows = ["path,source,source_path"]
+    for number in range(12):
+        soundfile.write(tmp_path / f"{number}.wav", tone, RATE)
+        rows.append(f"{number}.wav,site,recording{number // 3}.ogg@{number}s")
+    (tmp_path / "noise.csv").write_text("\n".join(rows))
+    settings = AugmentSettings(noise=tmp_path / "noise.csv")
+    train, test = (Sounds(settings, RATE, 1, side) for side in ("train", "test"))
+    recordings = [
+        {int(name.split("/")[-1][:-4]) // 3 for name in side.noise.names} for side in (train, test)
+    ]
+    assert recordings[0] and recordings[1] and not recordings[0] & recordings[1]
+    assert not set(train.rooms.names) & set(test.rooms.names)
+
+
+def test_what_was_opened_is_recorded(tone):
+    distort = augmenter(noisy=1.0, reverb=1.0)
+    assert not distort.sounds.noise.opened
+    distort(tone, np.random.default_rng(1))
+    assert distort.sounds.noise.opened <= set(distort.sounds.noise.names)
+    assert distort.sounds.noise.opened and distort.sounds.rooms.opened
+
+
+def test_missing_or_too_few_recordings(tmp_path, tone):
+    with pytest.raises(CatalogueError, match="no such file or folder"):
+        augmenter(noise=tmp_path / "none.csv")
+    soundfile.write(tmp_path / "one.wav", tone, RATE)
+    with pytest.raises(CatalogueError, match="1 recording found"):
+        augmenter(noise=tmp_path)
+    (tmp_path / "x.csv").write_text("file\n1.wav\n")
+    with pytest.raises(CatalogueError, match="column 'path'"):
+        augmenter(noise=tmp_path / "x.csv")

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from hushtune.configs.errors import CatalogueError, RunError
+from hushtune.configs.schema import SplitSettings
+from hushtune.training.catalogue import Track
+from hushtune.training.split import Split, split_tracks
+
+SETTINGS = SplitSettings(unknown_train=6, unknown_test=8)
+
+
+def tracks(artists: list[str]) -> list[Track]:
+    return [Track(str(n), f"t{n}", artist, Path(f"{n}.mp3")) for n, artist in enumerate(artists)]
+
+
+def artists(part):
+    return {track.artist for track in part if track.artist}
+
+
+def test_lists_are_disjoint_by_artist_and_cover_everything():
+    songs = tracks([f"a{n // 2}" for n in range(60)])
+    split = split_tracks(songs, SETTINGS, seed=1)
+    parts = (split.known, split.unknown_train, split.unknown_test)
+    assert sorted(t.id for part in parts for t in part) == sorted(t.id for t in songs)
+    for first in range(3):
+        for second in range(first):
+            assert not artists(parts[first]) & artists(parts[second])
+    assert len(split.unknown_train) == 6
+    assert len(split.unknown_test) == 8
+
+
+def test_same_seed_same_split_other_seed_another():
+    songs = tracks([""] * 40)
+    assert split_tracks(songs, SETTINGS, 1) == split_tracks(songs, SETTINGS, 1)
+    assert split_tracks(songs, SETTINGS, 1).digest() != split_tracks(songs, SETTINGS, 2).digest()
+
+
+def test_one_prolific_artist_does_not_become_the_test():
+    songs = tracks(["big"] * 8 + [f"a{n}" for n in range(30)])
+    assert "big" not in artists(split_tracks(songs, SETTINGS, 1).unknown_test)
+
+
+def test_too_few_tracks():
+    with pytest.raises(CatalogueError, match="15 usable tracks"):
+        split_tracks(tracks([""] * 15), SETTINGS, 1)
+    with pytest.raises(CatalogueError, match="no artist has so few"):
+        split_tracks(tracks(["one"] * 30), SETTINGS, 1)
+
+
+def test_split_file_reads_back(tmp_path):
+    split = split_tracks(tracks([""] * 40), SETTINGS, 1)
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+    (tmp_path / "split.json").write_text("{}")
+    with pytest.raises(RunError, match="split.json"):
+        Split.load(tmp_path / "split.json")

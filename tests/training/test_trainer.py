@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from hushtune.configs.errors import RunError
+from hushtune.configs.loading import dump_config
+from hushtune.training.run import Run
+from hushtune.training.trainer import train
+
+
+def test_run_folder_holds_what_it_promises(tiny_run):
+    for name in (
+        "config.yaml",
+        "catalogue.json",
+        "split.json",
+        "metrics.jsonl",
+        "curve.png",
+        "sounds.json",
+        "statistics.npy",
+        "float.pt",
+        "quantized.pt",
+        "result.json",
+    ):
+        assert tiny_run.path(name).stat().st_size > 0, name
+    lines = [json.loads(text) for text in tiny_run.path("metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["phase"] == "quantized"][-1] == 200
+    assert not tiny_run.path("checkpoint.pt").exists()
+
+
+def test_training_learns(tiny_run):
+    result = tiny_run.read_json("result.json")
+    assert result["float"]["top1_closed"] > 0.8
+    assert result["quantized"]["top1_closed"] > 0.7
+
+
+def test_training_twice_does_nothing_more(tiny_run):
+    before = tiny_run.path("quantized.pt").stat().st_mtime_ns
+    messages = []
+    train(tiny_run.config, announce=messages.append)
+    assert "already trained" in messages[-1]
+    assert tiny_run.path("quantized.pt").stat().st_mtime_ns == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tiny_run):
+    training = tiny_run.config.training.model_copy(update={"float_steps": 7})
+    with pytest.raises(RunError, match="training differ"):
+        train(tiny_run.config.model_copy(update={"training": training}))
+
+
+def test_missing_run_names_its_neighbours(tiny_run):
+    with pytest.raises(RunError, match="Runs beside it: .*tiny"):
+        Run.open(tiny_run.folder.parent / "nothing")
+
+
+def test_unfinished_run_says_how_to_go_on(tmp_path, tiny_config):
+    run = Run.create(tiny_config.model_copy(update={"runs": tmp_path}))
+    (run.folder / "split.json").write_bytes(
+        (tiny_config.runs / tiny_config.name / "split.json").read_bytes()
+    )
+    with pytest.raises(RunError, match="hushtune train"):
+        run.network(quantized=True)
+
+
+def test_training_opens_no_test_sound_and_no_test_track(tiny_run):
+    from hushtune.training.clips import ClipRenderer
+
+    trained_with = tiny_run.read_json("sounds.json")
+    held_out = ClipRenderer(tiny_run.config).sounds
+    assert trained_with["noise"] and trained_with["impulse_responses"]
+    assert not set(trained_with["noise"]) & set(held_out.noise.names)
+    assert not set(trained_with["impulse_responses"]) & set(held_out.rooms.names)
+    split = tiny_run.split()
+    trained = {t.path for t in (*split.known, *split.unknown_train)}
+    assert not trained & {t.path for t in split.unknown_test}
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGKILL"])
+def test_a_killed_training_resumes_to_the_same_weights(tiny_run, tmp_path, signal):
+    config = tiny_run.config.model_copy(update={"runs": tmp_path, "name": "killed"})
+    (tmp_path / ".cache").symlink_to(tiny_run.cache)
+    path = tmp_path / "killed.yaml"
+    path.write_text(dump_config(config))
+    command = [sys.executable, "-m", "hushtune", "train", str(path)]
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if any('"quantized"' in line and '"step": 75' in line for line in lines):
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.stderr.read().decode()
+    import signal as signals
+
+    process.send_signal(getattr(signals, signal))
+    errors = process.communicate()[1].decode()
+    assert process.returncode == (130 if signal == "SIGINT" else -9), errors
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    assert not (tmp_path / "killed" / "quantized.pt").exists()
+    resumed = train(config)
+    for phase in (False, True):
+        expected, got = (run.network(quantized=phase).state_dict() for run in (tiny_run, resumed))
+        assert expected.keys() == got.keys()
+        assert all(torch.equal(expected[key], got[key]) for key in expected)
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == [*range(25, 201, 25)] * 2

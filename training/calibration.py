@@ -1,0 +1,52 @@
+"""Calibrating the verdict "unknown" on songs that training never saw.
+
+A third of the tracks held out to teach "unknown" do not teach it: their clips, beside validation
+clips of the known songs, set the weights of `hushtune.model.decision`.
+"""
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from ..model.decision import Decision, features
+from ..model.network import Network
+from .batches import BatchMaker
+
+CLIPS = 2000
+"""Clips of known and of unknown songs, each."""
+
+
+def calibrate(network: Network, batches: BatchMaker, false_alarms: float) -> Decision:
+    """Fit the verdict of a trained network.
+
+    Args:
+        network: trained.
+        batches: draws the calibration clips.
+        false_alarms: share of unknown clips that may be taken for a known song.
+
+    Returns:
+        The verdict's parameters.
+    """
+    images, labels = batches.calibration(CLIPS)
+    network.eval()
+    with torch.no_grad():
+        logits = torch.cat([network(part) for part in images.split(256)]).double().numpy()
+    known = labels.numpy() < len(batches.known)
+    fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
+    fitted.fit(features(logits), known)
+    weights = tuple(float(weight) for weight in fitted.coef_[0])
+    score = features(logits) @ np.asarray(weights)
+    threshold = np.quantile(score[~known], 1 - false_alarms)
+    return Decision(weights, -float(threshold), _temperature(logits[known], labels[known].numpy()))
+
+
+def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature under which the songs' probabilities fit best."""
+
+    def loss(log_temperature: float) -> float:
+        scores = log_softmax(logits[:, :-1] / np.exp(log_temperature), axis=1)
+        return -scores[np.arange(len(labels)), labels].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))

@@ -1,0 +1,62 @@
+"""Run a function over many items on all cores, with progress, in order."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from joblib import Parallel, cpu_count, delayed
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def progress_bar() -> Progress:
+    """A progress bar with counts, time so far and time left, on standard error."""
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+def parallel_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, title: str, workers: int = 0
+) -> list[Result]:
+    """Apply `function` to every item in worker processes; results in the items' order.
+
+    Args:
+        function: must be picklable.
+        items: must be picklable.
+        title: shown beside the bar.
+        workers: processes; 0 for one a core.
+    """
+    items = list(items)
+    workers = min(workers or cpu_count(), max(1, len(items)))
+    pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+    results = []
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=len(items), note="")
+        for result in pool(delayed(_single_threaded)(function, item) for item in items):
+            results.append(result)
+            bar.advance(task)
+    return results
+
+
+def _single_threaded(function: Callable[[Item], Result], item: Item) -> Result:
+    """One torch thread a process, so that processes do not fight for cores."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    return function(item)

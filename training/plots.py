@@ -1,0 +1,51 @@
+"""Pictures of a training: the learning curve."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+def draw_learning_curve(metrics: Path, picture: Path) -> None:
+    """Loss and accuracy against steps, the quantized network after its floating-point twin.
+
+    Args:
+        metrics: the run's ``metrics.jsonl``.
+        picture: PNG to write.
+    """
+    lines = [json.loads(text) for text in metrics.read_text("utf-8").splitlines()]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    offset = 0
+    styles = {"float": ("floating-point twin", "tab:blue"), "quantized": ("quantized", "tab:red")}
+    for phase, (name, colour) in styles.items():
+        mine = [line for line in lines if line["phase"] == phase]
+        if not mine:
+            continue
+        steps = [offset + line["step"] for line in mine]
+        left.plot(steps, [line["loss"] for line in mine], color=colour, label=name)
+        right.plot(
+            steps,
+            [100 * line["accuracy"] for line in mine],
+            color=colour,
+            alpha=0.35,
+            label=f"{name}, training clips",
+        )
+        checked = [line for line in mine if "validation_top1" in line]
+        right.plot(
+            [offset + line["step"] for line in checked],
+            [100 * line["validation_top1"] for line in checked],
+            color=colour,
+            marker="o",
+            label=f"{name}, validation: known songs",
+        )
+        offset = steps[-1]
+    left.set(xlabel="optimiser step", ylabel="loss (cross-entropy)", title="Loss")
+    right.set(xlabel="optimiser step", ylabel="right (%)", title="Accuracy", ylim=(0, 101))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,164 @@
+"""A run's folder: the resolved config, the split, checkpoints, metrics, all that others read.
+
+```
+runs/demo/
+  config.yaml          every setting, defaults filled in
+  catalogue.json       tracks that could not be used, and why
+  split.json           known, unknown for training, unknown for testing
+  statistics.npy       mean and deviation of the images
+  metrics.jsonl        one line a log interval
+  curve.png            the learning curve
+  float.pt, quantized.pt
+  decision.json        when to answer "unknown"
+  sounds.json          which noise recordings and impulse responses training opened
+  result.json          accuracy on test clips
+```
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..configs.errors import RunError
+from ..configs.loading import dump_config, load_config
+from ..configs.schema import Config
+from ..model.decision import Decision
+from ..model.frontend import FrontEnd
+from ..model.network import Network
+from .split import Split
+
+
+class Run:
+    """Reads and writes one run's folder."""
+
+    def __init__(self, folder: Path, config: Config):
+        self.folder = folder
+        self.config = config
+
+    @staticmethod
+    def create(config: Config) -> "Run":
+        """The run of a configuration, new or to be resumed.
+
+        Raises:
+            RunError: the folder holds a run of another configuration.
+        """
+        folder = config.runs / config.name
+        path = folder / "config.yaml"
+        if path.exists():
+            earlier = load_config(path)
+            names = sorted(Config.model_fields)
+            changed = [name for name in names if getattr(earlier, name) != getattr(config, name)]
+            if changed:
+                raise RunError(
+                    f"{folder}: made from another configuration ({', '.join(changed)} differ). "
+                    "Give this one another name, or delete that folder."
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, dump_config(config).encode())
+        return Run(folder, config)
+
+    @staticmethod
+    def open(folder: str | Path) -> "Run":
+        """An existing run.
+
+        Raises:
+            RunError: no run lies there.
+        """
+        folder = Path(folder)
+        if not (folder / "config.yaml").is_file():
+            there = sorted(p.parent.name for p in folder.parent.glob("*/config.yaml"))
+            hint = f" Runs beside it: {', '.join(there)}." if there else ""
+            raise RunError(
+                f"{folder}: no run lies here (config.yaml is missing).{hint} "
+                "Make one with 'hushtune train CONFIG'."
+            )
+        return Run(folder, load_config(folder / "config.yaml"))
+
+    @property
+    def cache(self) -> Path:
+        """Cache shared by the runs beside this one."""
+        return self.config.runs / ".cache"
+
+    def path(self, name: str) -> Path:
+        """A file of this run."""
+        return self.folder / name
+
+    def split(self) -> Split:
+        """The run's split."""
+        return Split.load(self.path("split.json"))
+
+    def front_end(self) -> FrontEnd:
+        """The front end with this run's image statistics."""
+        path = self.path("statistics.npy")
+        if not path.is_file():
+            raise RunError(f"{self.folder}: training has not got far enough (no {path.name}).")
+        statistics = torch.from_numpy(np.load(path))
+        return FrontEnd(self.config.signal, self.config.spectrum, statistics)
+
+    def new_network(self, *, quantized: bool) -> Network:
+        """An untrained network of the run's shape."""
+        front_end = FrontEnd(self.config.signal, self.config.spectrum)
+        classes = len(self.split().known) + 1
+        return Network(self.config.network, front_end.image_shape, classes, quantized=quantized)
+
+    def network(self, *, quantized: bool) -> Network:
+        """The trained network (or its floating-point twin), ready to use.
+
+        Raises:
+            RunError: training has not finished.
+        """
+        path = self.path("quantized.pt" if quantized else "float.pt")
+        if not path.is_file():
+            raise RunError(
+                f"{self.folder}: training has not finished (no {path.name}). "
+                f"Go on with 'hushtune train {self.folder}'."
+            )
+        network = self.new_network(quantized=quantized)
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return network.eval()
+
+    def decision(self, *, quantized: bool) -> Decision:
+        """The calibrated verdict of the network or of its floating-point twin."""
+        decisions = self.read_json("decision.json")
+        return Decision.from_json(decisions["quantized" if quantized else "float"])
+
+    def write_json(self, name: str, data: object) -> None:
+        """Write a JSON file of this run."""
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+        write_atomically(self.path(name), (text + "\n").encode())
+
+    def read_json(self, name: str) -> dict:
+        """Read a JSON file of this run.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        try:
+            return json.loads(self.path(name).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path(name)}: cannot be read ({error}).") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, never half."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def save_tensors(path: Path, state: dict) -> None:
+    """`torch.save`, atomically."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """`numpy.save`, atomically."""
+    partial = path.with_suffix(".tmp")
+    with partial.open("wb") as file:
+        np.save(file, array)
+    partial.replace(path)

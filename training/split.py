@@ -1,0 +1,103 @@
+"""Which tracks are known, which teach "unknown", which test it: by seed and by artist."""
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..configs.errors import CatalogueError, RunError
+from ..configs.schema import SplitSettings
+from .catalogue import Track
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint lists of tracks. A known track's place in `known` is its class."""
+
+    known: tuple[Track, ...]
+    unknown_train: tuple[Track, ...]
+    unknown_test: tuple[Track, ...]
+
+    @property
+    def unknown_class(self) -> int:
+        """The class of every song that is not in the catalogue."""
+        return len(self.known)
+
+    @property
+    def teaching(self) -> tuple[Track, ...]:
+        """The unknown tracks that the network is trained on."""
+        return tuple(t for n, t in enumerate(self.unknown_train) if n % 3 != 2)
+
+    @property
+    def calibrating(self) -> tuple[Track, ...]:
+        """The unknown tracks that set the verdict's threshold: every third of `unknown_train`."""
+        return self.unknown_train[2::3]
+
+    def to_json(self) -> dict:
+        """The split as JSON-ready values."""
+        return {name: [t.to_json() for t in getattr(self, name)] for name in self.__annotations__}
+
+    def digest(self) -> str:
+        """SHA-256 over the ids of the three lists."""
+        ids = {name: [t.id for t in getattr(self, name)] for name in self.__annotations__}
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON."""
+        path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+    @staticmethod
+    def load(path: Path) -> "Split":
+        """Read a split written by `save`.
+
+        Raises:
+            RunError: missing or not a split.
+        """
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            lists = {n: tuple(map(Track.from_json, data[n])) for n in Split.__annotations__}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: not a split that can be read ({error}).") from error
+        return Split(**lists)
+
+
+def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Split:
+    """Split tracks so that no artist of an unknown track is an artist of another list.
+
+    Artists are drawn in random order and moved whole to the unknown lists until those are full;
+    an artist with more tracks than a list still needs is passed over, so that one prolific
+    artist cannot become the whole test. Tracks without an artist count as one artist each.
+
+    Raises:
+        CatalogueError: too few tracks to leave at least two known ones.
+    """
+    wanted = settings.unknown_train + settings.unknown_test
+    if len(tracks) < wanted + 2:
+        raise CatalogueError(
+            f"catalogue: {len(tracks)} usable tracks, but split.unknown_train="
+            f"{settings.unknown_train}, split.unknown_test={settings.unknown_test} and two known "
+            "ones are needed. Add music or lower the two settings."
+        )
+    by_artist: dict[str, list[Track]] = defaultdict(list)
+    for track in tracks:
+        by_artist[track.artist.casefold() or f"\0{track.id}"].append(track)
+    groups = list(by_artist.values())
+    np.random.default_rng([seed, 1]).shuffle(groups)
+    chosen: dict[str, list[Track]] = {"unknown_test": [], "unknown_train": []}
+    for name, kept in chosen.items():
+        room = getattr(settings, name)
+        for group in list(groups):
+            if len(group) <= room - len(kept) and len(group) <= max(1, room // 4):
+                kept += group
+                groups.remove(group)
+        if not kept:
+            raise CatalogueError(
+                f"split.{name}={room}: no artist has so few tracks that it could be held out "
+                "whole. Raise the setting or give the tracks their artists."
+            )
+    order = {track.id: place for place, track in enumerate(tracks)}
+    known = sorted((t for group in groups for t in group), key=lambda t: order[t.id])
+    return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
