@@ -206,18 +206,18 @@ class NetworkSettings(Settings):
     """The network: hidden layers, then one linear layer with a logit per class."""
 
     layers: tuple[Layer, ...] = (
-        ConvLayer(kind="conv", channels=128, kernel=(128, 4), stride=(1, 4)),
+        ConvLayer(kind="conv", channels=112, kernel=(128, 4), stride=(1, 4)),
     )
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
     input_bits: Annotated[int, Field(ge=2, le=8)] = 4
     """Bits of each encrypted input value."""
-    weight_bits: WeightBits = 3
+    weight_bits: WeightBits = 4
     """Bits of hidden weights."""
-    activation_bits: Annotated[int, Field(ge=1, le=6)] = 2
+    activation_bits: Annotated[int, Field(ge=1, le=6)] = 3
     """Bits of activations."""
     head_bits: WeightBits = 3
     """Bits of the last layer's weights."""
-    rounding_bits: Annotated[int, Field(ge=2, le=8)] | None = 4
+    rounding_bits: Annotated[int, Field(ge=2, le=8)] | None = 5
     """Bits kept of each accumulator before its table look-up, in training and under FHE;
     null for exact look-ups."""
 
@@ -269,7 +269,7 @@ class TrainingSettings(Settings):
 class FheSettings(Settings):
     """Compilation, and what an export must prove before it counts."""
 
-    p_error: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Allowed probability that one table look-up is off."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""

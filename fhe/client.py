@@ -172,4 +172,8 @@ class Client:
                 "response: computed with another client's keys. Load the key file with which the "
                 "query was encrypted."
             )
-        return np.asarray(self._model.deserialize_decrypt_dequantize(envelope.payload)).reshape(-1)
+        try:
+            logits = self._model.deserialize_decrypt_dequantize(envelope.payload)
+        except RuntimeError as error:
+            raise ProtocolError(f"response: cannot be read ({error}).") from error
+        return np.asarray(logits).reshape(-1)

@@ -169,7 +169,9 @@ class Network(nn.Module):
             if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
                 bits = int(module.quant_weight_bit_width().item())
                 clip = WEIGHT_CLIP.get(bits, 3.5) * module.weight.detach().std()
-                module.weight_quant.tensor_quant.scaling_impl.value.data.fill_(float(clip))
+                scaling = module.weight_quant.tensor_quant.scaling_impl
+                scaling.value.data.fill_(float(clip))
+                scaling.init_done = True  # or Brevitas would multiply by its own statistics
 
     def for_export(self) -> "Network":
         """Leave the rounding to the compiler and freeze batch norm; returns self."""

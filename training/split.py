@@ -90,7 +90,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     for name, kept in chosen.items():
         room = getattr(settings, name)
         for group in list(groups):
-            if len(group) <= room - len(kept) and len(group) <= max(1, room // 4):
+            if len(group) <= room - len(kept) and len(group) <= max(2, room // 4):
                 kept += group
                 groups.remove(group)
         if not kept:

@@ -177,15 +177,17 @@ class _Fitting:
         if quantized:
             self.twin = run.network(quantized=False)
             self.network.adopt(self.twin)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.network, settings.weight_decay), lr=self.rate
-        )
         self.first = 0
         if checkpoint is not None:
             self.network.load_state_dict(checkpoint["network"])
             self._restore_counters(checkpoint["counters"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.first = checkpoint["step"]
+        # Brevitas replaces the scale parameters when loading, so the optimizer comes after
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.network, settings.weight_decay), lr=self.rate
+        )
+        if checkpoint is not None:
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
         _keep_log_before(run, phase, self.first)
 
     def fit(self) -> None:

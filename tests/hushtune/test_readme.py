@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-CHEAP = ("hushtune config", "hushtune --", "hushtune info --help")
+CHEAP = "hushtune config"
 
 
 def commands():
@@ -22,7 +22,7 @@ def commands():
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
-def test_every_command_named_exists(command):
+def test_every_command_named_exists(command, tmp_path):
     """The command's options are known to its help; cheap commands really run."""
     words = shlex.split(command)[1:]
     name = words[:2] if words[0] == "config" else words[:1]
@@ -33,8 +33,10 @@ def test_every_command_named_exists(command):
     for option in re.findall(r"(?<!\S)--[a-z-]+", command):
         assert option in shown.stdout
     if command.startswith(CHEAP):
+        (example,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+        (tmp_path / "mine.yaml").write_text(example)
         ran = subprocess.run(
-            [sys.executable, "-m", "hushtune", *words], capture_output=True, text=True, cwd=ROOT
+            [sys.executable, "-m", "hushtune", *words], capture_output=True, text=True, cwd=tmp_path
         )
         assert ran.returncode == 0, ran.stderr
 
