@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -227,6 +228,7 @@ def config_check(
 
 def main() -> None:
     """Run the command line: errors in a line or two, exit code 1; 130 after Ctrl-C."""
+    warnings.filterwarnings("ignore", message="Named tensors")  # of torch, for Brevitas' authors
     try:
         app()
     except HushtuneError as error:

@@ -1,10 +1,12 @@
 """Run a function over many items on all cores, with progress, in order."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
 from joblib import Parallel, cpu_count, delayed
+from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -47,11 +49,14 @@ def parallel_map(
     workers = min(workers or cpu_count(), max(1, len(items)))
     pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1)
     results = []
-    with progress_bar() as bar:
+    with progress_bar() as bar, warnings.catch_warnings():
+        # joblib replaces a worker that has grown, and says so
+        warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
         task = bar.add_task(title, total=len(items), note="")
         for result in pool(delayed(_single_threaded)(function, item) for item in items):
             results.append(result)
             bar.advance(task)
+    get_reusable_executor().shutdown(wait=True)  # else idle workers keep their memory
     return results
 
 
