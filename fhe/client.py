@@ -97,7 +97,9 @@ class Client:
         except OSError as error:
             raise KeyFileError(f"{path}: cannot be read ({error.strerror}).") from error
         except (ProtocolError, RuntimeError) as error:
-            raise KeyFileError(f"{path}: {error}") from error
+            raise KeyFileError(
+                f"{path}: {error} Without a copy of the key file, delete it and make new keys."
+            ) from error
         self._model.client.keys = keys
         self._key_id = envelope.key_id
 

@@ -77,7 +77,7 @@ class Envelope:
         payload = data[_HEADER.size :]
         if hashlib.sha256(payload).digest() != digest:
             raise ProtocolError(
-                f"{wanted}: truncated or damaged on the way ({len(payload)} payload bytes do not "
-                "match their SHA-256). Send it again."
+                f"{wanted}: truncated or damaged ({len(payload)} payload bytes do not match "
+                "their SHA-256)."
             )
         return Envelope(kind, artifact, key_id, payload)

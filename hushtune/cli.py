@@ -1,6 +1,7 @@
 """The command line: ``hushtune COMMAND --help`` explains each command with an example."""
 
 import json
+import os
 import sys
 import warnings
 from enum import Enum
@@ -228,6 +229,7 @@ def config_check(
 
 def main() -> None:
     """Run the command line: errors in a line or two, exit code 1; 130 after Ctrl-C."""
+    os.environ.setdefault("CUDA_HOME", "")  # else torch remarks that it found no GPU
     warnings.filterwarnings("ignore", message="Named tensors")  # of torch, for Brevitas' authors
     try:
         app()

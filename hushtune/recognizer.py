@@ -6,7 +6,7 @@ Only bytes pass between the two, exactly as over a network.
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -92,9 +92,8 @@ class Recognizer:
         started = time.perf_counter()
         with ThreadPoolExecutor(1) as worker:
             running = worker.submit(self._server.run, query, self._keys)
-            while not running.done():
+            while wait([running], timeout=POLL_SECONDS).not_done:
                 on_progress(time.perf_counter() - started)
-                time.sleep(POLL_SECONDS)
             return running.result()
 
     def _open_keys(self, path: Path) -> EvaluationKeys:

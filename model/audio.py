@@ -45,7 +45,7 @@ def read_audio(
             source_rate = file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(
-            f"{path}: not audio that can be decoded ({_reason(error)}). "
+            f"{path}: not audio that can be decoded. "
             "Expected WAV, FLAC, OGG or MP3; convert other formats first."
         ) from error
     return to_mono(samples, source_rate, sample_rate, name=str(path))
@@ -123,7 +123,3 @@ def read_clip(
         mono = read_audio(clip, sample_rate, max_seconds=MAX_CLIP_SECONDS)
     check_audible(mono, sample_rate, MIN_CLIP_SECONDS, name=name)
     return mono, name
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
