@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import torch
 
+from ..configs.schema import ModulationSpectrum
 from ..model.frontend import FrontEnd
 
 matplotlib.use("Agg")
@@ -45,9 +46,13 @@ def draw_query(
     )
     heard.set(title="The clip: mel spectrogram", xlabel="time (s)", ylabel="mel band")
     figure.colorbar(drawn, ax=heard, label="power (dB)")
-    drawn = sent.imshow(image[0], origin="lower", aspect="auto", cmap="gray")
-    columns = "modulation bin" if front_end.spectrum.kind == "modulation" else "frame"
-    sent.set(title="What is encrypted (first channel)", xlabel=columns, ylabel="mel band")
+    columns, label = image.shape[2], "frame"
+    extent = (0.0, columns, 0, signal.bands)
+    if isinstance(front_end.spectrum, ModulationSpectrum):
+        label, step = "modulation rate (Hz)", 1 / front_end.spectrum.window_seconds
+        extent = (0.5 * step, (columns + 0.5) * step, 0, signal.bands)
+    drawn = sent.imshow(image[0], origin="lower", aspect="auto", cmap="gray", extent=extent)
+    sent.set(title="What is encrypted (first channel)", xlabel=label, ylabel="mel band")
     figure.colorbar(drawn, ax=sent, label="deviations from the mean")
     rows = min(CIPHERTEXT_WIDTH, len(query) // CIPHERTEXT_WIDTH)
     start = (len(query) - rows * CIPHERTEXT_WIDTH) // 2

@@ -33,13 +33,13 @@ def draw_learning_curve(metrics: Path, picture: Path) -> None:
             alpha=0.35,
             label=f"{name}, training clips",
         )
-        checked = [line for line in mine if "validation_top1" in line]
+        checked = [line for line in mine if "validation_top1_closed" in line]
         right.plot(
             [offset + line["step"] for line in checked],
-            [100 * line["validation_top1"] for line in checked],
+            [100 * line["validation_top1_closed"] for line in checked],
             color=colour,
             marker="o",
-            label=f"{name}, validation: known songs",
+            label=f"{name}, validation clips (closed set)",
         )
         offset = steps[-1]
     left.set(xlabel="optimiser step", ylabel="loss (cross-entropy)", title="Loss")

@@ -244,12 +244,15 @@ class _Fitting:
     def _validate(self, images: Tensor, labels: Tensor) -> dict:
         self.network.eval()
         with torch.no_grad():
-            answers = torch.cat([self.network(part).argmax(1) for part in images.split(256)])
-        right = answers == labels
-        known = labels < len(self.run.split().known)
+            logits = torch.cat([self.network(part) for part in images.split(256)])
+        unknown = labels == logits.shape[1] - 1
+        right = logits[:, :-1].argmax(1) == labels
+        rejected = logits.argmax(1) == labels
         return {
-            "validation_top1": right[known].float().mean().item(),
-            "validation_rejected": right[~known].float().mean().item() if (~known).any() else None,
+            "validation_top1_closed": right[~unknown].float().mean().item(),
+            "validation_rejected": rejected[unknown].float().mean().item()
+            if unknown.any()
+            else None,
         }
 
     def _checkpoint(self, step: int) -> None:
