@@ -3,6 +3,9 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
 	&& echo $$p && break; done)
+ifeq ($(PYTHON),)
+$(error Python 3.10, 3.11 or 3.12 is needed: install one, or name it with PYTHON=...)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +21,6 @@ help:  ## show the targets
 install: $(READY)  ## make .venv and install the locked versions
 
 $(READY): $(LOCK) pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed (set PYTHON=...)"; exit 1; }
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) install setuptools==75.3.0 wheel

@@ -100,6 +100,10 @@ def _explain(problem: dict, data: dict) -> str:
         return f"{key}: unknown key. {hint}"
     if problem["type"] == "missing":
         return f"{key}: this setting is required."
+    if problem["type"].startswith("union_tag"):
+        kinds = sorted(kind for model in _models_at(keys) for kind in _kinds(model))
+        found = problem["input"].get("kind") if isinstance(problem["input"], dict) else None
+        return f"{key}.kind={found!r}: expected one of {', '.join(kinds)}."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{key}={_short(problem['input'])}: {message}."
 
@@ -120,6 +124,16 @@ def _keys(location: list, data: Any) -> list:
 
 def _sibling_names(keys: list) -> Iterator[str]:
     """Names allowed in the section at `keys`, over all alternatives of a union."""
+    for model in _models_at(keys):
+        yield from model.model_fields
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["kind"].annotation)
+
+
+def _models_at(keys: list) -> list[type[BaseModel]]:
+    """The models that the section at `keys` may be read into."""
     models: list[type[BaseModel]] = [Config]
     for key in keys:
         if isinstance(key, str):
@@ -129,8 +143,7 @@ def _sibling_names(keys: list) -> Iterator[str]:
                 if key in model.model_fields
                 for inner in _models_in(model.model_fields[key].annotation)
             ]
-    for model in models:
-        yield from model.model_fields
+    return models
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

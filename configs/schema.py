@@ -8,8 +8,14 @@ Every model refuses unknown keys.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+Count = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
 
@@ -56,11 +62,11 @@ class ComposedCatalogue(Settings):
     """Songs that Hushtune composes itself, for a demo that needs no music."""
 
     kind: Literal["composed"]
-    tracks: Annotated[int, Field(ge=6, le=5000)] = 96
+    tracks: Annotated[int, Field(strict=True, ge=6, le=5000)] = 96
     """How many songs to compose."""
     seconds: Annotated[float, Field(ge=12, le=300)] = 30.0
     """Length of each song in seconds."""
-    seed: int = 0
+    seed: Annotated[int, Field(strict=True)] = 0
     """Seed of the composer."""
     strict: bool = False
     """Kept for symmetry with the other kinds; composed songs are always usable."""
@@ -75,22 +81,23 @@ Catalogue = Annotated[
 class SplitSettings(Settings):
     """Which tracks are enrolled, which teach "unknown", which test it."""
 
-    unknown_train: Annotated[int, Field(ge=1)] = 60
-    """Tracks (about: whole artists are moved) whose clips are labelled "unknown" in training."""
-    unknown_test: Annotated[int, Field(ge=1)] = 60
+    unknown_train: Annotated[int, Field(strict=True, ge=3)] = 60
+    """Tracks (about: whole artists are moved) for "unknown": two thirds teach it, the others set
+    the verdict's threshold."""
+    unknown_test: Count = 60
     """Tracks (about, likewise) never seen in training, for measuring rejection."""
 
 
 class SignalSettings(Settings):
     """From waveform to mel power. One set of constants for training and the client."""
 
-    sample_rate_hz: Annotated[int, Field(ge=4000, le=48000)] = 16000
+    sample_rate_hz: Annotated[int, Field(strict=True, ge=4000, le=48000)] = 16000
     """Sample rate every clip is resampled to, in Hz."""
     window_ms: Annotated[float, Field(ge=8, le=256)] = 128.0
     """Length of the short-time Fourier window, in ms."""
     hop_ms: Annotated[float, Field(ge=4, le=256)] = 32.0
     """Step between two frames, in ms."""
-    bands: Annotated[int, Field(ge=4, le=256)] = 128
+    bands: Annotated[int, Field(strict=True, ge=4, le=256)] = 128
     """Number of mel bands."""
     f_min_hz: Annotated[float, Field(ge=0)] = 150.0
     """Lower edge of the lowest band, in Hz."""
@@ -116,7 +123,7 @@ class MelSpectrum(Settings):
     """The normalised log-mel crop itself: one channel, bands x frames."""
 
     kind: Literal["mel"]
-    frames: Annotated[int, Field(ge=4, le=400)] = 50
+    frames: Annotated[int, Field(strict=True, ge=4, le=400)] = 50
     """Frames of the crop after averaging neighbouring ones."""
 
 
@@ -128,9 +135,9 @@ class ModulationSpectrum(Settings):
     """Length of the windows whose spectra are averaged over the clip, in seconds."""
     hop_seconds: Annotated[float, Field(ge=0.1, le=20)] = 0.625
     """Step between those windows, in seconds."""
-    bins: Annotated[int, Field(ge=1, le=128)] = 8
+    bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 8
     """Modulation bins kept, from 1/window_seconds Hz upwards."""
-    distances: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=8)] = (1, 4)
+    distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 4)
     """Band distances whose phase relations are kept; each adds two channels."""
 
 
@@ -182,11 +189,11 @@ class ConvLayer(Settings):
     """A quantized convolution over (band, column), then batch norm and a quantized ReLU."""
 
     kind: Literal["conv"]
-    channels: Annotated[int, Field(ge=1, le=1024)]
+    channels: Annotated[int, Field(strict=True, ge=1, le=1024)]
     """Output channels."""
-    kernel: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    kernel: tuple[Count, Count]
     """Kernel size (bands, columns); cut to the image where larger."""
-    stride: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 1)
+    stride: tuple[Count, Count] = (1, 1)
     """Step (bands, columns)."""
 
 
@@ -194,12 +201,12 @@ class DenseLayer(Settings):
     """A quantized dense layer, then batch norm and a quantized ReLU."""
 
     kind: Literal["dense"]
-    units: Annotated[int, Field(ge=1, le=4096)]
+    units: Annotated[int, Field(strict=True, ge=1, le=4096)]
     """Output units."""
 
 
 Layer = Annotated[ConvLayer | DenseLayer, Field(discriminator="kind")]
-WeightBits = Annotated[int, Field(ge=2, le=8)]
+WeightBits = Annotated[int, Field(strict=True, ge=2, le=8)]
 
 
 class NetworkSettings(Settings):
@@ -209,31 +216,38 @@ class NetworkSettings(Settings):
         ConvLayer(kind="conv", channels=112, kernel=(128, 4), stride=(1, 4)),
     )
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
-    input_bits: Annotated[int, Field(ge=2, le=8)] = 4
+    input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 4
     """Bits of each encrypted input value."""
     weight_bits: WeightBits = 4
     """Bits of hidden weights."""
-    activation_bits: Annotated[int, Field(ge=1, le=6)] = 3
+    activation_bits: Annotated[int, Field(strict=True, ge=1, le=6)] = 3
     """Bits of activations."""
     head_bits: WeightBits = 3
     """Bits of the last layer's weights."""
-    rounding_bits: Annotated[int, Field(ge=2, le=8)] | None = 5
+    rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] | None = 5
     """Bits kept of each accumulator before its table look-up, in training and under FHE;
     null for exact look-ups."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "NetworkSettings":
+        kinds = [layer.kind for layer in self.layers]
+        if "dense" in kinds and "conv" in kinds[kinds.index("dense") :]:
+            raise ValueError(f"layers={kinds}: a conv layer cannot follow a dense one")
+        return self
 
 
 class TrainingSettings(Settings):
     """How long, how fast, on what mixture."""
 
-    views: Annotated[int, Field(ge=1, le=256)] = 8
+    views: Annotated[int, Field(strict=True, ge=1, le=256)] = 8
     """Augmented renderings of every track, made once and cached."""
     view_seconds: Annotated[float, Field(ge=4, le=120)] = 30.0
     """Length of a rendering: a random piece of longer tracks, all of shorter ones."""
-    float_steps: Annotated[int, Field(ge=1)] = 3000
+    float_steps: Count = 3000
     """Optimiser steps of the floating-point twin."""
-    quantized_steps: Annotated[int, Field(ge=1)] = 3000
+    quantized_steps: Count = 3000
     """Optimiser steps of the quantized network, which starts from the twin."""
-    batch_size: Annotated[int, Field(ge=8, le=4096)] = 128
+    batch_size: Annotated[int, Field(strict=True, ge=8, le=4096)] = 128
     """Clips in a batch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Peak learning rate of the floating-point twin (one cycle, AdamW)."""
@@ -256,14 +270,24 @@ class TrainingSettings(Settings):
     """Share of training clips with further noise mixed in as mel power (cheap variety)."""
     short_clips: Probability = 0.1
     """Share of training clips cut to between 3 s and the crop length."""
-    pool_batches: Annotated[int, Field(ge=1, le=10_000)] = 160
+    pool_batches: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 160
     """Batches kept in memory, from which each step draws at random."""
-    reuse: Annotated[int, Field(ge=1, le=1000)] = 4
+    reuse: Annotated[int, Field(strict=True, ge=1, le=1000)] = 4
     """Steps between two new batches in that pool (making one costs more than a step)."""
-    checkpoint_every: Annotated[int, Field(ge=1)] = 500
+    checkpoint_every: Annotated[int, Field(strict=True, ge=25, multiple_of=25)] = 500
     """Optimiser steps between checkpoints (and validations)."""
-    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    workers: Annotated[int, Field(strict=True, ge=0, le=256)] = 0
     """Processes that prepare data; 0 for one a core."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingSettings":
+        taken = self.unknown_share + self.counterfeit_share
+        if taken > 0.9:
+            raise ValueError(
+                f"unknown_share + counterfeit_share = {taken:g} must leave a tenth of each batch "
+                "for known songs"
+            )
+        return self
 
 
 class FheSettings(Settings):
@@ -273,9 +297,9 @@ class FheSettings(Settings):
     """Allowed probability that one table look-up is off."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
-    calibration_clips: Annotated[int, Field(ge=10, le=2000)] = 100
+    calibration_clips: Annotated[int, Field(strict=True, ge=10, le=2000)] = 100
     """Training clips from which the compiler learns the ranges of all values."""
-    check_clips: Annotated[int, Field(ge=1, le=1000)] = 10
+    check_clips: Annotated[int, Field(strict=True, ge=1, le=1000)] = 10
     """Held-out clips that run in the clear, simulated and under real FHE before an export."""
     tolerance: Probability = 0.2
     """Largest share of those clips whose FHE answer may differ from the quantized network's."""
@@ -286,7 +310,7 @@ class Config(Settings):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     """Name of the run: its folder is ``<runs>/<name>``."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
     """Seed of the split, the augmentation and the training."""
     runs: Path = Path("runs")
     """Folder of run folders and of the shared cache, relative to the working directory."""
@@ -298,3 +322,20 @@ class Config(Settings):
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     fhe: FheSettings = FheSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if isinstance(self.spectrum, ModulationSpectrum):
+            seconds = min(self.spectrum.window_seconds, self.signal.crop_seconds)
+            most = int(seconds * 1000 / self.signal.hop_ms / 2)
+            if self.spectrum.bins > most:
+                raise ValueError(
+                    f"spectrum.bins={self.spectrum.bins}: a window of {seconds:g} s at "
+                    f"signal.hop_ms={self.signal.hop_ms:g} has only {most}"
+                )
+            if any(distance >= self.signal.bands for distance in self.spectrum.distances):
+                raise ValueError(
+                    f"spectrum.distances={list(self.spectrum.distances)} must be smaller than "
+                    f"signal.bands={self.signal.bands}"
+                )
+        return self

@@ -1,1 +1,1 @@
-"""Measures of identification and rejection, and the clips they are taken on."""
+"""Measures of identification and rejection, and pictures of a query."""

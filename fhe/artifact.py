@@ -16,6 +16,7 @@ and ``server/``; ``owner/`` stays with the owner.
 
 import hashlib
 import json
+import sys
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +68,7 @@ class Artifact:
 
     @property
     def id(self) -> bytes:
-        """SHA-256 over the hashes of the client's and the server's files."""
+        """SHA-256 over all that client and server must agree on."""
         return bytes.fromhex(self.manifest["id"])
 
     @cached_property
@@ -92,8 +93,12 @@ class Artifact:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions that an artifact must have been made with to be loaded here."""
-    return {name: version(name) for name in VERSIONED_PACKAGES}
+    """Versions that an artifact must have been made with to be loaded here.
+
+    Concrete ML insists on the same Python minor version in the client's part.
+    """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": python, **{name: version(name) for name in VERSIONED_PACKAGES}}
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -105,10 +110,13 @@ def file_hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def artifact_id(files: dict[str, str]) -> str:
-    """The artifact's id, from the hashes of what client and server share."""
-    shared = {name: digest for name, digest in files.items() if not name.startswith("owner/")}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+def artifact_id(manifest: dict) -> str:
+    """The artifact's id: SHA-256 over all that client and server must agree on."""
+    files = {name: sha for name, sha in manifest["files"].items() if not name.startswith("owner/")}
+    shared = [files, *(manifest[name] for name in ("config", "catalogue", "decision"))]
+    # as JSON gives it back, so that the id is the same before and after writing
+    text = json.dumps(json.loads(json.dumps(shared)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict:
@@ -148,8 +156,8 @@ def _version_problems(manifest: dict) -> list[str]:
 def _file_problems(artifact: Artifact, parts: tuple[str, ...]) -> list[str]:
     problems = []
     files = artifact.manifest["files"]
-    if artifact_id(files) != artifact.manifest["id"]:
-        problems.append("manifest.json: the id does not match the list of files")
+    if artifact_id(artifact.manifest) != artifact.manifest["id"]:
+        problems.append("manifest.json: changed since export (its id does not match its content)")
     for name, digest in files.items():
         if name.split("/")[0] not in parts:
             continue

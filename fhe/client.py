@@ -67,8 +67,9 @@ class Client:
         Raises:
             KeyFileError: the file exists, or cannot be written.
         """
-        payload = self._model.client.keys.serialize() if self.key_id else b""
-        data = Envelope(b"K", self.artifact.id, self.key_id, payload).pack()
+        key_id = self.key_id
+        payload = self._model.client.keys.serialize()
+        data = Envelope(b"K", self.artifact.id, key_id, payload).pack()
         path = Path(path)
         partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
@@ -105,8 +106,9 @@ class Client:
 
     def evaluation_keys(self) -> bytes:
         """The keys the server computes with: they decrypt nothing. Upload them once."""
-        payload = self._model.get_serialized_evaluation_keys() if self.key_id else b""
-        return Envelope(b"E", self.artifact.id, self.key_id, payload).pack()
+        key_id = self.key_id
+        payload = self._model.get_serialized_evaluation_keys()
+        return Envelope(b"E", self.artifact.id, key_id, payload).pack()
 
     def image(self, clip: Clip) -> tuple[np.ndarray, tuple[str, ...]]:
         """What would be encrypted: the clip's spectrum, and remarks on the clip.

@@ -75,9 +75,13 @@ def compile_network(
             )
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CompileError(
-            f"Concrete cannot compile this network: {str(error).splitlines()[0]}. Fewer bits or "
+            f"Concrete cannot compile this network: {_first_line(error)}. Fewer bits or "
             "units, a higher fhe.p_error or fewer network.rounding_bits may help."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def calibration_images(run: Run, network: Network) -> np.ndarray:
@@ -90,6 +94,7 @@ def calibration_images(run: Run, network: Network) -> np.ndarray:
     images = training_images(run, CALIBRATION_POOL * wanted)
     reach, limit = _reach(network, images)
     images, reach = images[reach <= limit], reach[reach <= limit]
+    wanted = min(wanted, len(images))
     extreme = reach.argsort(descending=True)[: wanted // 2]
     rng = np.random.default_rng([run.config.seed, 9])
     others = rng.choice(len(images), wanted - len(extreme), replace=False)
@@ -153,6 +158,12 @@ def export(
         RunError: training has not finished.
     """
     settings = run.config.fhe
+    folder = folder.resolve()
+    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
+        raise CompileError(
+            f"{folder}: holds something that is not an artifact, and would be replaced. "
+            "Name an empty or a new folder."
+        )
     network = run.network(quantized=True)
     calibration = calibration_images(run, network)
     started = time.perf_counter()
@@ -166,10 +177,9 @@ def export(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     _write_parts(run, module, calibration, partial)
-    files = file_hashes(partial)
     manifest = {
         "format_version": FORMAT_VERSION,
-        "id": artifact_id(files),
+        "id": "",
         "name": run.config.name,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"hushtune": version("hushtune"), **installed_versions()},
@@ -180,16 +190,18 @@ def export(
         "costs": {},
         "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
         "agreement": None,
-        "files": files,
+        "files": file_hashes(partial),
         "catalogue": [
             {"id": track.id, "title": track.title, "artist": track.artist}
             for track in run.split().known
         ],
     }
+    manifest["id"] = artifact_id(manifest)
     _write_manifest(partial, manifest)
     clips = _check_clips(run, check_clips or settings.check_clips)
     agreement, costs = _prove(run, partial, module, clips)
-    share = agreement.execute_differs / agreement.clips
+    differs = max(agreement.execute_differs, agreement.simulate_differs)
+    share = differs / agreement.clips
     announce(
         f"Real FHE agrees with the quantized network on "
         f"{agreement.clips - agreement.execute_differs} of {agreement.clips} held-out clips, "
@@ -197,11 +209,12 @@ def export(
         f"{costs['compute_seconds']:.1f} s a query."
     )
     if share > settings.tolerance:
+        shutil.rmtree(partial)
         raise CompileError(
-            f"FHE answers differ from the quantized network's on {agreement.execute_differs} of "
-            f"{agreement.clips} clips ({share:.0%}); fhe.tolerance={settings.tolerance:.0%} is "
-            f"allowed. Nothing was exported. Raise network.rounding_bits or lower fhe.p_error. "
-            f"What was compiled is kept in {partial}."
+            f"FHE answers differ from the quantized network's on {differs} of {agreement.clips} "
+            f"clips ({share:.0%}), {agreement.execute_differs} of them in real FHE; "
+            f"fhe.tolerance={settings.tolerance:.0%} is allowed. Nothing was exported. Raise "
+            "network.rounding_bits or lower fhe.p_error."
         )
     manifest |= {"costs": costs, "agreement": vars(agreement)}
     _write_manifest(partial, manifest)
@@ -255,7 +268,7 @@ def _check_clips(run: Run, count: int) -> ClipImages:
     rng = np.random.default_rng([run.config.seed, 10])
     known = [clip for clip in clips if clip.label != split.unknown_class]
     unknown = [clip for clip in clips if clip.label == split.unknown_class]
-    unknowns = count // 4
+    unknowns = max(1, count // 4) if count > 1 else 0
     chosen = [known[i] for i in rng.permutation(len(known))[: count - unknowns]]
     chosen += [unknown[i] for i in rng.permutation(len(unknown))[:unknowns]]
     return clip_images(chosen, run.config, run.front_end(), workers=run.config.training.workers)

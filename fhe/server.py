@@ -70,6 +70,9 @@ class Server:
             value = fhe.Value.deserialize(envelope.payload)
         except RuntimeError as error:
             raise ProtocolError(f"query: cannot be read ({error}).") from error
-        result = self._model.run(value, evaluation_keys.keys)
+        try:
+            result = self._model.run(value, evaluation_keys.keys)
+        except RuntimeError as error:
+            raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
         payload = (result[0] if isinstance(result, tuple) else result).serialize()
         return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

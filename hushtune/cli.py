@@ -64,8 +64,13 @@ def train(
     from hushtune.eval.accuracy import evaluate_run
     from hushtune.training.trainer import train as train_config
 
-    run = train_config(_load_config_or_run(config), announce=say)
-    result = run.read_json("result.json") if run.path("result.json").exists() else evaluate_run(run)
+    try:
+        run = train_config(_load_config_or_run(config), announce=say)
+        done = run.path("result.json").exists()
+        result = run.read_json("result.json") if done else evaluate_run(run)
+    except KeyboardInterrupt:
+        say("Interrupted. Give the same command again to go on.")
+        raise typer.Exit(130) from None
     console.print(_accuracy_table(result), markup=False)
     say(f"Run: {run.folder}\nNext: hushtune compile {run.folder}")
 
@@ -228,7 +233,7 @@ def config_check(
 
 
 def main() -> None:
-    """Run the command line: errors in a line or two, exit code 1; 130 after Ctrl-C."""
+    """Run the command line: errors in a line or two, exit code 1."""
     os.environ.setdefault("CUDA_HOME", "")  # else torch remarks that it found no GPU
     warnings.filterwarnings("ignore", message="Named tensors")  # of torch, for Brevitas' authors
     try:
@@ -236,15 +241,16 @@ def main() -> None:
     except HushtuneError as error:
         say(f"Error: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("Interrupted. Give the same command again to go on.")
-        sys.exit(130)
+    except OSError as error:
+        say(f"Error: {error.filename or ''}: {error.strerror}.")
+        sys.exit(1)
 
 
 def _load_config_or_run(path: Path):
     from hushtune.configs.loading import load_config
+    from hushtune.training.run import run_config
 
-    return load_config(path / "config.yaml" if (path / "config.yaml").is_file() else path)
+    return run_config(path) if (path / "config.yaml").is_file() else load_config(path)
 
 
 def _with_progress(recognizer, clip: Path, top: int):

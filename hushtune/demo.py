@@ -45,9 +45,10 @@ def run_demo(runs: Path, console: Console, say: Callable[[str], None]) -> tuple[
     prepared = time.monotonic() - started
     folder = run.path("clips")
     write_clips(run, folder, known=KNOWN_CLIPS, unknown=UNKNOWN_CLIPS)
-    recognizer = Recognizer(artifact, keys=run.path("demo.keys"))
+    keys = run.path(f"{Artifact(artifact, ()).id.hex()[:12]}.keys")  # new artifact, new keys
+    recognizer = Recognizer(artifact, keys=keys)
     if recognizer.key_seconds is not None:
-        say(f"Made keys in {recognizer.key_seconds:.1f} s: {run.path('demo.keys')}")
+        say(f"Made keys in {recognizer.key_seconds:.1f} s: {keys}")
     right, total = _identify_all(recognizer, folder, console, say)
     picture = run.path("query.png")
     _draw(recognizer, folder / "clip01.wav", picture)

@@ -1,5 +1,6 @@
 """Decoding clips and tracks: any sample rate and channel count in, mono float32 out."""
 
+from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def to_mono(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: st
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: holds samples that are not finite numbers. Export it again.")
     if source_rate != sample_rate and mono.size:
-        mono = resample(torch.from_numpy(mono), source_rate, sample_rate).numpy()
+        # an odd rate would need a filter bank of gigabytes; this is within a millionth of it
+        ratio = Fraction(sample_rate, source_rate).limit_denominator(2000)
+        mono = resample(torch.from_numpy(mono), ratio.denominator, ratio.numerator).numpy()
     return np.ascontiguousarray(mono)
 
 

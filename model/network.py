@@ -16,7 +16,6 @@ from brevitas.inject.enum import RestrictValueType
 from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
 from torch import Tensor, nn
 
-from ..configs.errors import ConfigError
 from ..configs.schema import ConvLayer, NetworkSettings
 from .frontend import IMAGE_LIMIT
 
@@ -101,9 +100,6 @@ class Network(nn.Module):
         classes: known songs plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
             network by `adopt`.
-
-    Raises:
-        ConfigError: a layer that does not fit what it is given.
     """
 
     def __init__(
@@ -126,13 +122,8 @@ class Network(nn.Module):
         )
         self.blocks = nn.ModuleList()
         shape: tuple[int, ...] = image_shape
-        for number, layer in enumerate(settings.layers):
+        for layer in settings.layers:
             if isinstance(layer, ConvLayer):
-                if len(shape) != 3:
-                    raise ConfigError(
-                        f"network.layers[{number}]: a conv layer cannot follow a dense layer. "
-                        "Put conv layers first."
-                    )
                 linear, shape = self._conv(layer, shape)
                 norm: nn.Module = nn.BatchNorm2d(layer.channels)
             else:
@@ -156,11 +147,6 @@ class Network(nn.Module):
             out = block(out)
         out = out.flatten(1) if out.dim() > 2 else out
         return _plain(self.head(out))
-
-    @property
-    def activations(self) -> list[nn.Module]:
-        """The activation layers, in order."""
-        return [block.activation for block in self.blocks]
 
     def adopt(self, twin: "Network") -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them."""

@@ -5,6 +5,7 @@ the recording level, clipping, the codec.
 """
 
 import io
+import math
 
 import numpy as np
 import soundfile
@@ -95,6 +96,11 @@ def change_speed(wave: Tensor, percent: float) -> Tensor:
     """Play faster (positive) or slower, pitch and tempo together: [n] -> [n / speed]."""
     rate = 1000 + round(10 * percent)
     return wave if rate == 1000 else F.resample(wave, rate, 1000, lowpass_filter_width=4)
+
+
+def fastest_length(samples: int, percent: float) -> int:
+    """The fewest samples that `change_speed` by up to `percent` can leave of `samples`."""
+    return math.floor(samples * 1000 / (1000 + round(10 * percent)))
 
 
 def reverberate(wave: Tensor, room: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 A counterfeit is a known track changed beyond identity - shifted by several mel bands, reversed
 in time, or with the upper bands of another track - and labelled "unknown". It teaches the network
 to reject what is near a known song without being one; a few dozen held-out tracks alone teach it
-little (docs/DESIGN.md has the figures).
+little.
 """
 
 import numpy as np
@@ -32,6 +32,7 @@ class BatchMaker:
         noise: mel power of noise, float32 [pieces, bands, at least crop_frames].
         front_end: makes the images.
         settings: shares of each kind of clip.
+        snr_db: range of the signal-to-noise ratio of noise mixed in, in dB.
         seed: with the step, all randomness of a batch.
     """
 
@@ -43,12 +44,14 @@ class BatchMaker:
         noise: np.ndarray,
         front_end: FrontEnd,
         settings: TrainingSettings,
+        snr_db: tuple[float, float],
         seed: int,
     ):
         self.known = known
         self._unknown = unknown
         self._calibrating = calibrating
         self._noise = noise
+        self._snr_db = snr_db
         self.front_end = front_end
         self.settings = settings
         self.seed = seed
@@ -82,16 +85,17 @@ class BatchMaker:
         frames = self.front_end.crop_frames
         view = views[rng.integers(len(views))]
         start = rng.integers(max(1, view.shape[1] - frames + 1))
-        return _padded(view[:, start : start + frames], frames)
+        return padded(view[:, start : start + frames], frames)
 
     def _counterfeit(self, rng: np.random.Generator) -> np.ndarray:
-        crop = self._crop(self.known[rng.integers(len(self.known))][:-1], rng)
+        first, second = rng.permutation(len(self.known))[:2]
+        crop = self._crop(self.known[first][:-1], rng)
         kind = rng.integers(3)
         if kind == 0:
             return np.roll(crop, rng.choice(BAND_SHIFTS), axis=0)
         if kind == 1:
             return crop[:, ::-1]
-        other = self._crop(self.known[rng.integers(len(self.known))][:-1], rng)
+        other = self._crop(self.known[second][:-1], rng)
         cut = rng.integers(len(crop) // 4, 3 * len(crop) // 4 + 1)
         return np.concatenate([crop[:cut], other[cut:]])
 
@@ -107,7 +111,7 @@ class BatchMaker:
             [self._noise[p, :, s : s + frames] for p, s in zip(pieces, starts, strict=True)]
         )
         music = power[chosen]
-        snr = rng.uniform(-2, 22, (len(chosen), 1, 1)).astype(np.float32)
+        snr = rng.uniform(*self._snr_db, (len(chosen), 1, 1)).astype(np.float32)
         level = music.sum(1, keepdims=True).mean(2, keepdims=True) / 10 ** (snr / 10)
         noise = noise * (level / (noise.sum(1, keepdims=True).mean(2, keepdims=True) + 1e-12))
         # |a + b|^2 = |a|^2 + |b|^2 + 2 |a| |b| cos(phase), the phase being anything
@@ -158,8 +162,8 @@ class BatchMaker:
         return torch.cat(images)
 
 
-def _padded(crop: np.ndarray, frames: int) -> np.ndarray:
-    """Repeat a crop that a change of speed left a frame or two short."""
+def padded(crop: np.ndarray, frames: int) -> np.ndarray:
+    """Repeat a crop [bands, n] that a change of speed left short of `frames` frames."""
     return (
         crop
         if crop.shape[1] == frames

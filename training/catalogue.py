@@ -123,7 +123,7 @@ def _from_csv(manifest: Path) -> Iterator[Track]:
                     row["artist"] or "",
                     manifest.parent / row["path"],
                 )
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
 
 
@@ -136,23 +136,24 @@ def _from_fma(folder: Path, subset: str) -> Iterator[Track]:
                 f"catalogue.path={folder}: {path.relative_to(folder)} is missing. Unpack "
                 f"fma_metadata.zip and fma_{subset}.zip of the FMA data set side by side there."
             )
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        try:
+    csv.field_size_limit(2**24)  # some descriptions are long
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
             header = list(zip(next(rows), next(rows), strict=True))
             title, artist = header.index(("track", "title")), header.index(("artist", "name"))
-        except (StopIteration, ValueError) as error:
-            raise CatalogueError(
-                f"{manifest}: expected the FMA's two-row header with "
-                "(track, title) and (artist, name)."
-            ) from error
-        for row in rows:
-            if not row or not row[0].isdigit():
-                continue  # the third header line names the index column
-            number = f"{int(row[0]):06d}"
-            path = audio / number[:3] / f"{number}.mp3"
-            if path.exists():  # tracks.csv lists all subsets
-                yield Track(number, row[title] or number, row[artist], path)
+            for row in rows:
+                if len(row) <= max(title, artist) or not row[0].isdigit():
+                    continue  # the third header line names the index column
+                number = f"{int(row[0]):06d}"
+                path = audio / number[:3] / f"{number}.mp3"
+                if path.exists():  # tracks.csv lists all subsets
+                    yield Track(number, row[title] or number, row[artist], path)
+    except (StopIteration, ValueError, OSError, csv.Error) as error:
+        raise CatalogueError(
+            f"{manifest}: expected the FMA's two-row header with (track, title), (artist, name), "
+            f"UTF-8 ({error})."
+        ) from error
 
 
 def file_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ its track, signal-to-noise ratio and seed, so that any of them can be rendered a
 
 import csv
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from ..configs.schema import Config
 from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
+from .batches import padded
 from .catalogue import Track
 from .parallel import parallel_map
 from .run import Run
 from .sounds import Sounds
 from .split import Split
-from .views import random_piece
+from .views import MAX_TRACK_SECONDS, random_piece
 
 UNKNOWN_REPEATS = 2
 """Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
@@ -86,40 +88,57 @@ class ClipRenderer:
         # a change of speed must not leave the clip shorter than asked for
         spare = 1 + 2 * self.config.augment.speed_percent / 100
         samples = round((seconds or self.config.signal.crop_seconds) * rate)
-        piece = random_piece(read_audio(clip.track.path, rate), round(samples * spare), rng)
+        piece = random_piece(_track(clip.track.path, rate), round(samples * spare), rng)
         return self._augment(piece, rng, clip.snr_db)[:samples]
 
 
 def clip_images(
     clips: list[TestClip], config: Config, front_end: FrontEnd, *, workers: int = 0
 ) -> ClipImages:
-    """Render clips and turn them into images, in parallel."""
-    powers = parallel_map(
-        _Power(config), _chunks(clips, 16), title="Rendering test clips", workers=workers
+    """Render clips and turn them into images, in parallel.
+
+    Args:
+        clips: what to render; clips of one track side by side are fastest.
+        config: the run's.
+        front_end: with the run's statistics.
+        workers: processes; 0 for one a core.
+    """
+    parts = parallel_map(
+        _Images(config, front_end.statistics),
+        _chunks(clips, 16),
+        title="Rendering test clips",
+        workers=workers,
     )
-    power = torch.cat(powers).float().exp()
-    images = torch.cat([front_end.image(part) for part in power.split(256)])
     labels = torch.tensor([clip.label for clip in clips])
-    return ClipImages(images, labels, np.array([clip.snr_db for clip in clips]))
+    return ClipImages(torch.cat(parts), labels, np.array([clip.snr_db for clip in clips]))
+
+
+@lru_cache(maxsize=1)
+def _renderer(settings: str) -> ClipRenderer:
+    """One renderer a worker process, so that noise and rooms are decoded once."""
+    return ClipRenderer(Config.model_validate_json(settings))
+
+
+@lru_cache(maxsize=1)
+def _track(path: Path, sample_rate: int) -> np.ndarray:
+    """The track decoded last: its clips follow one another."""
+    return read_audio(path, sample_rate, max_seconds=MAX_TRACK_SECONDS)
 
 
 @dataclass(frozen=True)
-class _Power:
+class _Images:
     config: Config
+    statistics: Tensor | None
 
     def __call__(self, clips: list[TestClip]) -> Tensor:
-        front_end = FrontEnd(self.config.signal, self.config.spectrum)
-        render = ClipRenderer(self.config)
+        front_end = FrontEnd(self.config.signal, self.config.spectrum, self.statistics)
+        render = _renderer(self.config.model_dump_json())
+        frames = front_end.crop_frames
         powers = []
         for clip in clips:
-            power = front_end.power(torch.from_numpy(render(clip)))
-            powers.append(power[:, : front_end.crop_frames])
-        frames = max(power.shape[1] for power in powers)
-        return (
-            torch.stack([torch.nn.functional.pad(p, (0, frames - p.shape[1])) for p in powers])
-            .clamp_min(1e-12)
-            .log()
-        )
+            power = front_end.power(torch.from_numpy(render(clip)))[:, :frames]
+            powers.append(torch.from_numpy(padded(power.numpy(), frames)))
+        return front_end.image(torch.stack(powers))
 
 
 def _chunks(items: list, size: int) -> list[list]:
@@ -149,6 +168,8 @@ def write_clips(
     chosen += [clip for clip in shuffled if clip.label == split.unknown_class][:unknown]
     render = ClipRenderer(run.config)
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("clip[0-9][0-9].wav"):
+        earlier.unlink()
     written = []
     for number, clip in enumerate(chosen, 1):
         path = folder / f"clip{number:02d}.wav"

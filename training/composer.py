@@ -2,11 +2,9 @@
 
 Each song has its own key, scale, tempo, chord progression, melody, instruments and drum pattern,
 all drawn from its number. The synthesis is plain: additive and FM voices with envelopes, filtered
-noise for drums. The songs are written as FLAC files with a CSV manifest and then go the way of any
-catalogue.
+noise for drums. The songs are written as FLAC files and then go the way of any catalogue.
 """
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from .catalogue import Track
 from .parallel import parallel_map
 
 SAMPLE_RATE = 16000
+COMPOSER_VERSION = 1
+"""Part of the file names: raise it when the songs change."""
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
@@ -118,7 +118,7 @@ class _Compose:
 
 
 def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:
-    """Compose the songs that are not on file yet, and their manifest ``music.csv``.
+    """Compose the songs that are not on file yet.
 
     Args:
         settings: how many songs, of what length.
@@ -128,7 +128,7 @@ def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:
         The tracks, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{settings.seed}-{settings.seconds:g}s"
+    stem = f"v{COMPOSER_VERSION}-{settings.seed}-{settings.seconds:g}s"
     tracks = [
         Track(f"{n:04d}", *_names(settings.seed, n), folder / f"{stem}-{n:04d}.flac")
         for n in range(settings.tracks)
@@ -138,10 +138,6 @@ def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:
         [(n, track.path) for n, track in enumerate(tracks)],
         title="Composing songs",
     )
-    with (folder / "music.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "title", "artist", "path"])
-        rows.writerows([t.id, t.title, t.artist, t.path.name] for t in tracks)
     return tracks
 
 

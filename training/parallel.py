@@ -47,13 +47,17 @@ def parallel_map(
     """
     items = list(items)
     workers = min(workers or cpu_count(), max(1, len(items)))
-    pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1)
     results = []
     with progress_bar() as bar, warnings.catch_warnings():
         # joblib replaces a worker that has grown, and says so
         warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)
         task = bar.add_task(title, total=len(items), note="")
-        for result in pool(delayed(_single_threaded)(function, item) for item in items):
+        if workers == 1:
+            stream = map(function, items)
+        else:
+            pool = Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+            stream = pool(delayed(_single_threaded)(function, item) for item in items)
+        for result in stream:
             results.append(result)
             bar.advance(task)
     get_reusable_executor().shutdown(wait=True)  # else idle workers keep their memory

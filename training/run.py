@@ -10,7 +10,7 @@ runs/demo/
   curve.png            the learning curve
   float.pt, quantized.pt
   decision.json        when to answer "unknown"
-  sounds.json          which noise recordings and impulse responses training opened
+  sounds.json          the noise recordings and impulse responses training draws from
   result.json          accuracy on test clips
 ```
 """
@@ -24,7 +24,7 @@ import torch
 
 from ..configs.errors import RunError
 from ..configs.loading import dump_config, load_config
-from ..configs.schema import Config
+from ..configs.schema import Config, FheSettings
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
@@ -47,10 +47,11 @@ class Run:
         """
         folder = config.runs / config.name
         path = folder / "config.yaml"
-        if path.exists():
+        if path.exists() and (folder / "split.json").exists():
             earlier = load_config(path)
             names = sorted(Config.model_fields)
-            changed = [name for name in names if getattr(earlier, name) != getattr(config, name)]
+            before, now = (_what_shapes_a_run(c) for c in (earlier, config))
+            changed = [name for name in names if getattr(before, name) != getattr(now, name)]
             if changed:
                 raise RunError(
                     f"{folder}: made from another configuration ({', '.join(changed)} differ). "
@@ -75,7 +76,7 @@ class Run:
                 f"{folder}: no run lies here (config.yaml is missing).{hint} "
                 "Make one with 'hushtune train CONFIG'."
             )
-        return Run(folder, load_config(folder / "config.yaml"))
+        return Run(folder, run_config(folder))
 
     @property
     def cache(self) -> Path:
@@ -140,6 +141,20 @@ class Run:
             return json.loads(self.path(name).read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path(name)}: cannot be read ({error}).") from error
+
+
+def run_config(folder: Path) -> Config:
+    """The configuration of the run in `folder`, wherever that was moved to."""
+    config = load_config(folder / "config.yaml")
+    folder = folder.resolve()
+    return config.model_copy(update={"runs": folder.parent, "name": folder.name})
+
+
+def _what_shapes_a_run(config: Config) -> Config:
+    """The configuration without what may change between training and compiling."""
+    training = config.training.model_copy(update={"workers": 0})
+    same = {"fhe": FheSettings(), "name": "run", "runs": Path(), "training": training}
+    return config.model_copy(update=same)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

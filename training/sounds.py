@@ -75,13 +75,10 @@ def _recordings(source: Path | None, synthesise: Callable[[int, int], np.ndarray
             if path.suffix.lower() in SUFFIXES:
                 groups[str(path)][str(path)] = partial(_read, path)
     elif source.is_file():
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                if not row.get("path"):
-                    raise CatalogueError(f"{source}: expected a CSV file with a column 'path'.")
-                path = source.parent / row["path"]
-                recording = f"{row.get('source', '')} {row.get('source_path') or path}"
-                groups[recording.split("@")[0]][str(path)] = partial(_read, path)
+        for row in _rows(source):
+            path = source.parent / row["path"]
+            recording = f"{row.get('source', '')} {row.get('source_path') or path}"
+            groups[recording.split("@")[0]][str(path)] = partial(_read, path)
     else:
         raise CatalogueError(f"augment: {source}: no such file or folder of recordings.")
     if len(groups) < 2:
@@ -90,6 +87,18 @@ def _recordings(source: Path | None, synthesise: Callable[[int, int], np.ndarray
             "train with and one to test with."
         )
     return groups
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file that has a column ``path``."""
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
+    if not all(row.get("path") for row in rows):
+        raise CatalogueError(f"{manifest}: expected a CSV file with a column 'path'.")
+    return rows
 
 
 def _split(groups: dict[str, dict[str, Loader]], test_share: float, seed: int, side: str):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,14 @@ class Split:
     @property
     def teaching(self) -> tuple[Track, ...]:
         """The unknown tracks that the network is trained on."""
-        return tuple(t for n, t in enumerate(self.unknown_train) if n % 3 != 2)
+        kept = set(self.calibrating)
+        return tuple(track for track in self.unknown_train if track not in kept)
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
-        """The unknown tracks that set the verdict's threshold: every third of `unknown_train`."""
-        return self.unknown_train[2::3]
+        """The unknown tracks that set the verdict's threshold: every third artist's."""
+        artists = by_artist(self.unknown_train)
+        return tuple(track for tracks in artists[2::3] or artists[1:] for track in tracks)
 
     def to_json(self) -> dict:
         """The split as JSON-ready values."""
@@ -47,7 +50,10 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write the split as JSON."""
-        path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
+        partial = path.with_suffix(".tmp")
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
 
     @staticmethod
     def load(path: Path) -> "Split":
@@ -81,10 +87,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             f"{settings.unknown_train}, split.unknown_test={settings.unknown_test} and two known "
             "ones are needed. Add music or lower the two settings."
         )
-    by_artist: dict[str, list[Track]] = defaultdict(list)
-    for track in tracks:
-        by_artist[track.artist.casefold() or f"\0{track.id}"].append(track)
-    groups = list(by_artist.values())
+    groups = by_artist(tracks)
     np.random.default_rng([seed, 1]).shuffle(groups)
     chosen: dict[str, list[Track]] = {"unknown_test": [], "unknown_train": []}
     for name, kept in chosen.items():
@@ -101,3 +104,11 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     order = {track.id: place for place, track in enumerate(tracks)}
     known = sorted((t for group in groups for t in group), key=lambda t: order[t.id])
     return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
+
+
+def by_artist(tracks: Iterable[Track]) -> list[list[Track]]:
+    """Tracks grouped by artist, in order of appearance; one without an artist is a group."""
+    groups: dict[str, list[Track]] = defaultdict(list)
+    for track in tracks:
+        groups[track.artist.casefold() or f"\0{track.id}"].append(track)
+    return list(groups.values())

@@ -65,6 +65,7 @@ def train(config: Config, *, announce: Callable[[str], None] = print) -> Run:
         if not run.path(f"{phase}.pt").exists():
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, batches, mine).fit()
+    draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
     decisions = {
         phase: calibrate(
             run.network(quantized=phase == "quantized"), batches, config.training.false_alarms
@@ -72,7 +73,6 @@ def train(config: Config, *, announce: Callable[[str], None] = print) -> Run:
         for phase in PHASES
     }
     run.write_json("decision.json", decisions)
-    draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
     return run
 
 
@@ -121,7 +121,14 @@ def _prepare_batches(run: Run, split: Split) -> BatchMaker:
         "sounds.json", {"noise": sounds.noise.names, "impulse_responses": sounds.rooms.names}
     )
     batches = BatchMaker(
-        known, unknown, calibrating, noise, front_end, config.training, config.seed
+        known,
+        unknown,
+        calibrating,
+        noise,
+        front_end,
+        config.training,
+        config.augment.snr_db,
+        config.seed,
     )
     path = run.path("statistics.npy")
     if not path.exists():

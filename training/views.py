@@ -19,12 +19,14 @@ from ..configs.errors import AudioError, CatalogueError
 from ..configs.schema import AugmentSettings, Config, SignalSettings
 from ..model.audio import check_audible, read_audio
 from ..model.frontend import FrontEnd
-from .augment import Augmenter
+from .augment import Augmenter, fastest_length
 from .catalogue import Track, file_digest
 from .parallel import parallel_map
 from .sounds import Sounds
 
 LOG_FLOOR = 1e-9
+MAX_TRACK_SECONDS = 1200.0
+"""Of longer tracks, only the beginning is enrolled."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class _Check:
         digest = ""
         try:
             digest = file_digest(track.path)
-            samples = read_audio(track.path, self.sample_rate)
+            samples = read_audio(track.path, self.sample_rate, max_seconds=MAX_TRACK_SECONDS)
             check_audible(samples, self.sample_rate, self.min_seconds, name=str(track.path))
         except AudioError as error:
             return digest, str(error)
@@ -168,10 +170,10 @@ class _Render:
             return path
         front_end = FrontEnd(recipe.signal, recipe.spectrum)
         augment = Augmenter(recipe.augment, sounds, rate)
-        wave = read_audio(track.path, rate)
+        wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
         # all views of a track get the same length, whatever the change of speed
         longest = min(len(wave), recipe.view_seconds * rate)
-        frames = front_end.frames(int(longest / (1 + recipe.augment.speed_percent / 100)))
+        frames = front_end.frames(fastest_length(int(longest), recipe.augment.speed_percent))
         views = []
         for number in range(recipe.views):
             rng = np.random.default_rng([recipe.seed, int(digest[:8], 16), number])

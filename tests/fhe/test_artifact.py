@@ -62,13 +62,16 @@ def test_every_mismatch_is_told_in_one_error(copy):
         (copy / "client" / "client.zip").read_bytes()[:-100]
     )
     (copy / "client" / "statistics.npy").unlink()
-    edit_manifest(copy, versions={"concrete-ml": "1.0.0", "concrete-python": "2.10.0"})
+    edit_manifest(
+        copy, versions={"concrete-ml": "1.0.0", "concrete-python": "2.10.0", "python": "3.8"}
+    )
     with pytest.raises(ArtifactError) as error:
         Client(copy)
     for expected in (
         "client.zip: changed or truncated",
         "statistics.npy: missing",
         "made with concrete-ml 1.0.0, installed is 1.9.0",
+        "made with python 3.8, installed is 3.",
     ):
         assert expected in str(error.value)
 

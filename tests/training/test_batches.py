@@ -16,7 +16,7 @@ def maker(seed=1, unknown=2, **changes):
     views = [rng.standard_normal((3, 16, 120)).astype(np.float16) for _ in range(5 + unknown)]
     noise = rng.random((4, 16, 200)).astype(np.float32)
     settings = TrainingSettings(**{**SETTINGS, **changes})
-    return BatchMaker(views[:5], views[5:], views[5:], noise, FRONT_END, settings, seed)
+    return BatchMaker(views[:5], views[5:], views[5:], noise, FRONT_END, settings, (0, 20), seed)
 
 
 def test_a_batch_depends_on_seed_phase_and_step_alone():
