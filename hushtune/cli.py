@@ -1,7 +1,6 @@
 """The command line: ``hushtune COMMAND --help`` explains each command with an example."""
 
 import json
-import os
 import sys
 import warnings
 from enum import Enum
@@ -234,7 +233,6 @@ def config_check(
 
 def main() -> None:
     """Run the command line: errors in a line or two, exit code 1."""
-    os.environ.setdefault("CUDA_HOME", "")  # else torch remarks that it found no GPU
     warnings.filterwarnings("ignore", message="Named tensors")  # of torch, for Brevitas' authors
     try:
         app()
