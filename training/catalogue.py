@@ -3,7 +3,6 @@
 import csv
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tinytag
@@ -11,30 +10,8 @@ import tinytag
 from ..configs.errors import AudioError, CatalogueError
 from ..configs.schema import Catalogue, CsvCatalogue, FmaCatalogue, FolderCatalogue
 from ..model.audio import SUFFIXES
-
-
-@dataclass(frozen=True)
-class Track:
-    """One piece of music. `artist` is empty where unknown."""
-
-    id: str
-    title: str
-    artist: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Artist and title for people."""
-        return f"{self.artist} - {self.title}" if self.artist else self.title
-
-    def to_json(self) -> dict:
-        """The track as JSON-ready values."""
-        return {**asdict(self), "path": str(self.path)}
-
-    @staticmethod
-    def from_json(data: dict) -> "Track":
-        """The inverse of `to_json`."""
-        return Track(**{**data, "path": Path(data["path"])})
+from .composer import compose_catalogue
+from .track import Track
 
 
 def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
@@ -54,8 +31,6 @@ def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
     elif isinstance(settings, FmaCatalogue):
         tracks = list(_from_fma(settings.path, settings.subset))
     else:
-        from .composer import compose_catalogue
-
         tracks = compose_catalogue(settings, cache / "songs")
     if not tracks:
         raise CatalogueError(

@@ -20,11 +20,11 @@ from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
 from .batches import padded
-from .catalogue import Track
 from .parallel import parallel_map
 from .run import Run
 from .sounds import Sounds
 from .split import Split
+from .track import Track
 from .views import MAX_TRACK_SECONDS, random_piece
 
 UNKNOWN_REPEATS = 2

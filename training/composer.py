@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from ..configs.schema import ComposedCatalogue
-from .catalogue import Track
 from .parallel import parallel_map
+from .track import Track
 
 SAMPLE_RATE = 16000
 COMPOSER_VERSION = 1

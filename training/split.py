@@ -11,7 +11,7 @@ import numpy as np
 
 from ..configs.errors import CatalogueError, RunError
 from ..configs.schema import SplitSettings
-from .catalogue import Track
+from .track import Track
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from ..configs.schema import AugmentSettings, Config, SignalSettings
 from ..model.audio import check_audible, read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter, fastest_length
-from .catalogue import Track, file_digest
+from .catalogue import file_digest
 from .parallel import parallel_map
 from .sounds import Sounds
+from .track import Track
 
 LOG_FLOOR = 1e-9
 MAX_TRACK_SECONDS = 1200.0

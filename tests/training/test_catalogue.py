@@ -5,7 +5,8 @@ import soundfile
 from hushtune.configs.errors import CatalogueError
 from hushtune.configs.loading import parse_config
 from hushtune.configs.schema import CsvCatalogue, FmaCatalogue, FolderCatalogue
-from hushtune.training.catalogue import Track, list_tracks
+from hushtune.training.catalogue import list_tracks
+from hushtune.training.track import Track
 from hushtune.training.views import check_tracks
 
 

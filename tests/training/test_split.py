@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from hushtune.configs.errors import CatalogueError, RunError
 from hushtune.configs.schema import SplitSettings
-from hushtune.training.catalogue import Track
 from hushtune.training.split import Split, split_tracks
+from hushtune.training.track import Track
 
 SETTINGS = SplitSettings(unknown_train=6, unknown_test=8)
 

@@ -1,0 +1,28 @@
+"""One piece of music of a catalogue."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Track:
+    """One piece of music. `artist` is empty where unknown."""
+
+    id: str
+    title: str
+    artist: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Artist and title for people."""
+        return f"{self.artist} - {self.title}" if self.artist else self.title
+
+    def to_json(self) -> dict:
+        """The track as JSON-ready values."""
+        return {**asdict(self), "path": str(self.path)}
+
+    @staticmethod
+    def from_json(data: dict) -> "Track":
+        """The inverse of `to_json`."""
+        return Track(**{**data, "path": Path(data["path"])})
