@@ -100,3 +100,18 @@ def test_an_export_that_disagrees_under_fhe_fails_and_keeps_the_old_one(tiny_run
     with pytest.raises(CompileError, match=r"differ from the quantized network's on \d of 4"):
         export(tiny_run, tiny_run.path("artifact"))
     assert (tiny_run.path("artifact") / "manifest.json").exists() == before
+
+
+def test_an_export_never_replaces_what_is_not_an_artifact(tiny_run, tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(CompileError, match="not an artifact"):
+        export(tiny_run, tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_changed_catalogue_or_threshold_is_noticed(copy):
+    catalogue = json.loads((copy / "manifest.json").read_text())["catalogue"]
+    catalogue[0]["title"] = "Another Song"
+    edit_manifest(copy, catalogue=catalogue)
+    with pytest.raises(ArtifactError, match="changed since export"):
+        Client(copy)

@@ -77,3 +77,10 @@ def test_arrays_are_clips_too(tone):
     assert np.allclose(read_clip((stereo, 16_000), 16_000)[0], tone)
     with pytest.raises(AudioError, match="shape"):
         read_clip((np.zeros((2, 2, 2)), 16_000), 16_000)
+
+
+def test_an_odd_sample_rate_costs_no_more_than_another():
+    time = np.arange(44_101 * 2) / 44_101
+    wave, _ = read_clip((np.sin(2 * np.pi * 440 * time), 44_101), 16_000)
+    assert abs(len(wave) - 32_000) <= 2
+    assert np.argmax(np.abs(np.fft.rfft(wave))) == pytest.approx(880, abs=2)

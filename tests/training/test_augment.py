@@ -4,7 +4,14 @@ import soundfile
 import torch
 from hushtune.configs.errors import CatalogueError
 from hushtune.configs.schema import AugmentSettings
-from hushtune.training.augment import Augmenter, change_speed, clip_loudest, mp3, telephone
+from hushtune.training.augment import (
+    Augmenter,
+    change_speed,
+    clip_loudest,
+    fastest_length,
+    mp3,
+    telephone,
+)
 from hushtune.training.sounds import Sounds
 
 RATE = 16_000
@@ -88,3 +95,10 @@ def test_missing_or_too_few_recordings(tmp_path, tone):
     (tmp_path / "x.csv").write_text("file\n1.wav\n")
     with pytest.raises(CatalogueError, match="column 'path'"):
         augmenter(noise=tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("percent", [0.0, 0.57, 1.0, 3.33])
+def test_no_change_of_speed_leaves_less_than_foretold(percent):
+    wave = torch.zeros(30 * RATE)
+    shortest = min(len(change_speed(wave, sign * percent)) for sign in (-1, 1))
+    assert shortest >= fastest_length(len(wave), percent)

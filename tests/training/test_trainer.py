@@ -1,12 +1,14 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
-from hushtune.configs.errors import RunError
+from hushtune.configs.errors import CatalogueError, RunError
 from hushtune.configs.loading import dump_config
+from hushtune.configs.schema import SplitSettings
 from hushtune.training.run import Run
 from hushtune.training.trainer import train
 
@@ -107,3 +109,22 @@ def test_a_killed_training_resumes_to_the_same_weights(tiny_run, tmp_path, signa
         assert all(torch.equal(expected[key], got[key]) for key in expected)
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == [*range(25, 201, 25)] * 2
+
+
+def test_a_first_attempt_that_failed_does_not_block_the_corrected_one(tiny_config, tmp_path):
+    wrong = tiny_config.model_copy(
+        update={"runs": tmp_path, "split": SplitSettings(unknown_train=90, unknown_test=4)}
+    )
+    with pytest.raises(CatalogueError, match="14 usable tracks"):
+        train(wrong)
+    assert Run.create(wrong.model_copy(update={"split": tiny_config.split}))
+
+
+def test_fhe_settings_may_change_after_training_and_a_run_may_move(tiny_run, tmp_path):
+    fhe = tiny_run.config.fhe.model_copy(update={"p_error": 0.001})
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_run.folder, moved)
+    config = tiny_run.config.model_copy(update={"fhe": fhe, "runs": tmp_path, "name": "moved"})
+    train(config)
+    assert Run.open(moved).config.fhe.p_error == 0.001
+    assert Run.open(moved).config.runs == tmp_path
