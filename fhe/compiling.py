@@ -21,8 +21,9 @@ from ..configs.errors import CompileError
 from ..configs.schema import FheSettings
 from ..model.network import Network
 from ..training.clips import ClipImages, clip_images, list_test_clips
+from ..training.files import save_array
 from ..training.parallel import progress_bar
-from ..training.run import Run, save_array
+from ..training.run import Run
 from ..training.trainer import training_images
 from .artifact import (
     FORMAT_VERSION,

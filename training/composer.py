@@ -5,7 +5,6 @@ all drawn from its number. The synthesis is plain: additive and FM voices with e
 noise for drums. The songs are written as FLAC files and then go the way of any catalogue.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import soundfile
 
 from ..configs.schema import ComposedCatalogue
+from .files import replacing
 from .parallel import parallel_map
 from .track import Track
 
@@ -112,9 +112,8 @@ class _Compose:
         if path.exists():
             return
         wave = compose(self.settings.seed, number, self.settings.seconds)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        soundfile.write(partial, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-        partial.replace(path)
+        with replacing(path) as partial:
+            soundfile.write(partial, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
 def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:

@@ -16,7 +16,6 @@ runs/demo/
 """
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from ..configs.schema import Config, FheSettings
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
+from .files import write_atomically
 from .split import Split
 
 
@@ -155,25 +155,3 @@ def _what_shapes_a_run(config: Config) -> Config:
     training = config.training.model_copy(update={"workers": 0})
     same = {"fhe": FheSettings(), "name": "run", "runs": Path(), "training": training}
     return config.model_copy(update=same)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, never half."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
-def save_tensors(path: Path, state: dict) -> None:
-    """`torch.save`, atomically."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """`numpy.save`, atomically."""
-    partial = path.with_suffix(".tmp")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    partial.replace(path)

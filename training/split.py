@@ -11,6 +11,7 @@ import numpy as np
 
 from ..configs.errors import CatalogueError, RunError
 from ..configs.schema import SplitSettings
+from .files import write_atomically
 from .track import Track
 
 
@@ -51,9 +52,7 @@ class Split:
     def save(self, path: Path) -> None:
         """Write the split as JSON."""
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        partial = path.with_suffix(".tmp")
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
+        write_atomically(path, text.encode())
 
     @staticmethod
     def load(path: Path) -> "Split":

@@ -23,9 +23,10 @@ from .augment import Augmenter
 from .batches import BatchMaker, ImagePool, noise_power
 from .calibration import calibrate
 from .catalogue import list_tracks
+from .files import save_array, save_tensors, write_atomically
 from .parallel import progress_bar
 from .plots import draw_learning_curve
-from .run import Run, save_array, save_tensors, write_atomically
+from .run import Run
 from .sounds import Sounds
 from .split import Split, split_tracks
 from .views import ViewRecipe, check_tracks, load_views

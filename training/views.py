@@ -8,7 +8,6 @@ interrupted preparation goes on where it stopped.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..model.audio import check_audible, read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter, fastest_length
 from .catalogue import file_digest
+from .files import save_array
 from .parallel import parallel_map
 from .sounds import Sounds
 from .track import Track
@@ -182,10 +182,7 @@ class _Render:
             power = front_end.power(torch.from_numpy(augment(piece, rng)))[:, :frames]
             views.append(torch.log(power + LOG_FLOOR).half().numpy())
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        with partial.open("wb") as file:
-            np.save(file, np.stack(views))
-        partial.replace(path)
+        save_array(path, np.stack(views))
         return path
 
 
