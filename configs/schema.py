@@ -270,10 +270,9 @@ class TrainingSettings(Settings):
     """Share of training clips with further noise mixed in as mel power (cheap variety)."""
     short_clips: Probability = 0.1
     """Share of training clips cut to between 3 s and the crop length."""
-    pool_batches: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 160
-    """Batches kept in memory, from which each step draws at random."""
-    reuse: Annotated[int, Field(strict=True, ge=1, le=1000)] = 4
-    """Steps between two new batches in that pool (making one costs more than a step)."""
+    images: Annotated[int, Field(strict=True, ge=500, le=10_000_000)] = 100_000
+    """Training images made once, in parallel, from which each step draws at random (making one
+    costs far more than a step)."""
     checkpoint_every: Annotated[int, Field(strict=True, ge=25, multiple_of=25)] = 500
     """Optimiser steps between checkpoints (and validations)."""
     workers: Annotated[int, Field(strict=True, ge=0, le=256)] = 0
@@ -305,6 +304,36 @@ class FheSettings(Settings):
     """Largest share of those clips whose FHE answer may differ from the quantized network's."""
 
 
+class FoldSettings(Settings):
+    """One fold of a cross-validation: what this run must not train on.
+
+    Each class is one track, so a fold cannot leave tracks out. ``conditions`` leaves out a share of
+    the noise recordings and impulse responses: unseen conditions on enrolled audio. ``passages``
+    leaves out, beside those, one contiguous part of every track, with a guard on both sides as long
+    as the clip that is tested. ``halves`` is that with two parts and no guard: the 15 s / 15 s case
+    of the bounty's winner.
+    """
+
+    protocol: Literal["conditions", "passages", "halves"]
+    number: Annotated[int, Field(strict=True, ge=0)]
+    """Which fold, from 0."""
+    of: Annotated[int, Field(strict=True, ge=2, le=50)]
+    """How many folds there are."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "FoldSettings":
+        if self.number >= self.of:
+            raise ValueError(f"number={self.number} must be less than of={self.of}")
+        if self.protocol == "halves" and self.of != 2:
+            raise ValueError(f"of={self.of}: the protocol 'halves' has two folds")
+        return self
+
+    @property
+    def holds_passages(self) -> bool:
+        """Whether parts of the tracks are left out, too."""
+        return self.protocol != "conditions"
+
+
 class Config(Settings):
     """A whole Hushtune configuration: one YAML file."""
 
@@ -322,6 +351,8 @@ class Config(Settings):
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
     fhe: FheSettings = FheSettings()
+    fold: FoldSettings | None = None
+    """Set by ``hushtune evaluate``: the fold of a cross-validation that this run trains for."""
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

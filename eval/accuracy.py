@@ -1,9 +1,7 @@
 """Accuracy of a trained run on test clips: the floating-point twin beside the quantized network."""
 
-import numpy as np
-import torch
-
-from ..training.clips import ClipImages, clip_images, list_test_clips
+from ..training.calibration import network_logits
+from ..training.clips import clip_images, list_test_clips
 from ..training.run import Run
 from .metrics import summary
 
@@ -34,16 +32,9 @@ def evaluate_run(run: Run) -> dict:
     }
     for name in ("float", "quantized"):
         quantized = name == "quantized"
-        logits = network_logits(run, clips, quantized=quantized)
+        logits = network_logits(run.network(quantized=quantized), clips.images)
         result[name] = summary(
             logits, clips.labels.numpy(), clips.snr_db, run.decision(quantized=quantized)
         )
     run.write_json("result.json", result)
     return result
-
-
-def network_logits(run: Run, clips: ClipImages, *, quantized: bool) -> np.ndarray:
-    """Logits of a run's network: float [clips, classes]."""
-    network = run.network(quantized=quantized)
-    with torch.no_grad():
-        return torch.cat([network(part) for part in clips.images.split(256)]).numpy()

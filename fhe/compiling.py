@@ -59,6 +59,7 @@ def compile_network(
         rounding = {"n_bits": kept, "method": settings.rounding_method.upper()}
     configuration = fhe.Configuration(
         compress_input_ciphertexts=True,
+        dump_artifacts_on_unexpected_failures=False,  # into the working directory
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
             # otherwise a second look-up is added from five kept bits upwards
             approximate_clipping_start_precision=max(5, (kept or 0) + 1)
@@ -165,42 +166,12 @@ def export(
             f"{folder}: holds something that is not an artifact, and would be replaced. "
             "Name an empty or a new folder."
         )
-    network = run.network(quantized=True)
-    calibration = calibration_images(run, network)
-    started = time.perf_counter()
-    module = compile_network(network, calibration, settings)
-    compile_seconds = time.perf_counter() - started
-    circuit = module.fhe_circuit
-    announce(
-        f"Compiled in {compile_seconds:.0f} s: {circuit.programmable_bootstrap_count} PBS, "
-        f"widest value {circuit.graph.maximum_integer_bit_width()} bits."
-    )
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    _write_parts(run, module, calibration, partial)
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "id": "",
-        "name": run.config.name,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"hushtune": version("hushtune"), **installed_versions()},
-        "split_sha256": run.split().digest(),
-        "config": _travelling_config(run).model_dump(mode="json"),
-        "circuit": _circuit_facts(module),
-        "decision": run.decision(quantized=True).to_json(),
-        "costs": {},
-        "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
-        "agreement": None,
-        "files": file_hashes(partial),
-        "catalogue": [
-            {"id": track.id, "title": track.title, "artist": track.artist}
-            for track in run.split().known
-        ],
-    }
-    manifest["id"] = artifact_id(manifest)
-    _write_manifest(partial, manifest)
+    module, manifest = build(run, partial, announce=announce)
     clips = _check_clips(run, check_clips or settings.check_clips)
-    agreement, costs = _prove(run, partial, module, clips)
+    execution = execute(partial, module, clips.images.numpy(), title="Proving under real FHE")
+    agreement = _agreement(run, execution, clips)
+    costs = execution.costs
     differs = max(agreement.execute_differs, agreement.simulate_differs)
     share = differs / agreement.clips
     announce(
@@ -222,6 +193,59 @@ def export(
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder
+
+
+def build(
+    run: Run, folder: Path, *, announce: Callable[[str], None] = print
+) -> tuple[QuantizedModule, dict]:
+    """Compile a trained run and write an artifact that has yet to prove itself.
+
+    Args:
+        run: trained.
+        folder: written anew.
+        announce: told in a line what was compiled.
+
+    Returns:
+        The compiled module; the manifest, still without costs.
+
+    Raises:
+        CompileError: the network does not compile.
+        RunError: training has not finished.
+    """
+    network = run.network(quantized=True)
+    calibration = calibration_images(run, network)
+    started = time.perf_counter()
+    module = compile_network(network, calibration, run.config.fhe)
+    compile_seconds = time.perf_counter() - started
+    circuit = module.fhe_circuit
+    announce(
+        f"Compiled in {compile_seconds:.0f} s: {circuit.programmable_bootstrap_count} PBS, "
+        f"widest value {circuit.graph.maximum_integer_bit_width()} bits."
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    _write_parts(run, module, calibration, folder)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "id": "",
+        "name": run.config.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"hushtune": version("hushtune"), **installed_versions()},
+        "split_sha256": run.split().digest(),
+        "config": _travelling_config(run).model_dump(mode="json"),
+        "circuit": _circuit_facts(module),
+        "decision": run.decision(quantized=True).to_json(),
+        "costs": {},
+        "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
+        "agreement": None,
+        "files": file_hashes(folder),
+        "catalogue": [
+            {"id": track.id, "title": track.title, "artist": track.artist}
+            for track in run.split().known
+        ],
+    }
+    manifest["id"] = artifact_id(manifest)
+    _write_manifest(folder, manifest)
+    return module, manifest
 
 
 def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, folder: Path) -> None:
@@ -275,12 +299,32 @@ def _check_clips(run: Run, count: int) -> ClipImages:
     return clip_images(chosen, run.config, run.front_end(), workers=run.config.training.workers)
 
 
-def _prove(
-    run: Run, folder: Path, module: QuantizedModule, clips: ClipImages
-) -> tuple[Agreement, dict]:
-    """Run clips in the clear, simulated, and under real FHE through the exported files."""
-    images = clips.images.numpy()
-    quantized = answers_in_the_clear(run, clips.images)
+@dataclass(frozen=True)
+class Execution:
+    """What clips gave under real FHE and in its simulation.
+
+    Attributes:
+        executed: logits under real FHE, float [clips, classes].
+        simulated: logits of Concrete's simulation, likewise.
+        compute_seconds: of the server, for each clip.
+        costs: seconds (medians) and bytes, by name.
+    """
+
+    executed: np.ndarray
+    simulated: np.ndarray
+    compute_seconds: list[float]
+    costs: dict
+
+
+def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title: str) -> Execution:
+    """Run images under real FHE through an artifact's files, with fresh keys, and simulated.
+
+    Args:
+        folder: of the artifact.
+        module: the one it was written from, for the simulation.
+        images: float32 [clips, channels, bands, columns].
+        title: shown beside the progress bar.
+    """
     client, server = Client(folder), Server(folder)
     key_seconds = _timed(client.create_keys)[1]
     uploaded = client.evaluation_keys()
@@ -288,7 +332,7 @@ def _prove(
     executed, simulated, seconds = [], [], []
     sizes = {}
     with progress_bar() as bar:
-        task = bar.add_task("Proving under real FHE", total=len(images), note="")
+        task = bar.add_task(title, total=len(images), note="")
         for image in images:
             query, encrypt = _timed(lambda image=image: client.encrypt_image(image))
             response, compute = _timed(lambda query=query: server.run(query, keys))
@@ -298,17 +342,7 @@ def _prove(
             seconds.append((encrypt, compute, decrypt))
             sizes = {"query_bytes": len(query), "response_bytes": len(response)}
             bar.update(task, advance=1, note=f"{compute:.1f} s a query")
-    decide = run.decision(quantized=True).classes
-    executed, simulated = np.array(executed), np.array(simulated)
-    answers, wanted = decide(executed), decide(quantized)
     medians = np.median(np.array(seconds), axis=0)
-    agreement = Agreement(
-        len(images),
-        int((answers != wanted).sum()),
-        int((decide(simulated) != wanted).sum()),
-        float(np.abs(executed - quantized).max()),
-        int((answers == clips.labels.numpy()).sum()),
-    )
     costs = {
         "key_seconds": key_seconds,
         "encrypt_seconds": float(medians[0]),
@@ -317,7 +351,22 @@ def _prove(
         "evaluation_key_bytes": len(uploaded),
         **sizes,
     }
-    return agreement, costs
+    return Execution(
+        np.array(executed), np.array(simulated), [compute for _, compute, _ in seconds], costs
+    )
+
+
+def _agreement(run: Run, execution: Execution, clips: ClipImages) -> Agreement:
+    quantized = answers_in_the_clear(run, clips.images)
+    decide = run.decision(quantized=True).classes
+    answers, wanted = decide(execution.executed), decide(quantized)
+    return Agreement(
+        len(quantized),
+        int((answers != wanted).sum()),
+        int((decide(execution.simulated) != wanted).sum()),
+        float(np.abs(execution.executed - quantized).max()),
+        int((answers == clips.labels.numpy()).sum()),
+    )
 
 
 def answers_in_the_clear(run: Run, images: Tensor) -> np.ndarray:

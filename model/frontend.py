@@ -117,10 +117,12 @@ class FrontEnd:
             image = torch.nn.functional.adaptive_avg_pool1d(crop, self.spectrum.frames)[:, None]
         else:
             image = self._modulation(crop, lengths)
-        if self.statistics is not None:
-            mean, deviation = self.statistics
-            image = ((image - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
-        return image
+        return image if self.statistics is None else self.standardised(image)
+
+    def standardised(self, images: Tensor) -> Tensor:
+        """Images in deviations from the mean, clipped: [..., channels, bands, columns]."""
+        mean, deviation = self.statistics
+        return ((images - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
 
     def _modulation(self, crop: Tensor, lengths: Tensor) -> Tensor:
         """Averaged spectrum: [clips, bands, frames] -> [clips, channels, bands, bins]."""

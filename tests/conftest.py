@@ -26,7 +26,7 @@ TINY = {
         "quantized_steps": 200,
         "batch_size": 32,
         "checkpoint_every": 50,
-        "pool_batches": 30,
+        "images": 3000,
         "short_clips": 0.0,
     },
     "fhe": {"calibration_clips": 50, "check_clips": 4, "tolerance": 0.5},
@@ -36,6 +36,12 @@ TINY = {
 def tiny_settings(**changes: object) -> dict:
     """The tiny configuration as YAML would give it, with some keys changed."""
     return {**TINY, **changes}
+
+
+@pytest.fixture(scope="session", name="tiny_settings")
+def _tiny_settings():
+    """Makes the tiny configuration's settings, with some keys changed."""
+    return tiny_settings
 
 
 @pytest.fixture(scope="session")

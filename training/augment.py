@@ -37,8 +37,17 @@ class Augmenter:
         self.sounds = sounds
         self.sample_rate = sample_rate
 
+    def draw_speed(self, rng: np.random.Generator) -> float:
+        """A change of speed, in percent."""
+        return rng.uniform(-self.settings.speed_percent, self.settings.speed_percent)
+
     def __call__(
-        self, wave: np.ndarray, rng: np.random.Generator, snr_db: float | None = None
+        self,
+        wave: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        snr_db: float | None = None,
+        speed_percent: float | None = None,
     ) -> np.ndarray:
         """Distort a waveform.
 
@@ -46,13 +55,14 @@ class Augmenter:
             wave: mono samples, float32 [n].
             rng: all randomness comes from here.
             snr_db: signal-to-noise ratio; drawn from the settings where None.
+            speed_percent: change of speed; drawn from the settings where None.
 
         Returns:
             float32 [about n]: a change of speed changes the length.
         """
         s = self.settings
         out = torch.from_numpy(wave)
-        out = change_speed(out, rng.uniform(-s.speed_percent, s.speed_percent))
+        out = change_speed(out, self.draw_speed(rng) if speed_percent is None else speed_percent)
         if rng.random() < s.equalizer:
             out = self._equalize(out, rng)
         if rng.random() < s.reverb:

@@ -1,4 +1,4 @@
-"""Training batches from views: crops, cheap further noise, counterfeits, labels.
+"""Training images from views: crops, cheap further noise, counterfeits, labels.
 
 A counterfeit is a known track changed beyond identity - shifted by several mel bands, reversed
 in time, or with the upper bands of another track - and labelled "unknown". It teaches the network
@@ -13,35 +13,44 @@ from torch import Tensor
 from ..configs.schema import TrainingSettings
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
+from .views import View, Views
 
-NOISE_PIECES = 256
+NOISE_PIECES = 128
 INTERFERENCE = 1.0
 """Twice the cosine of the phase between music and noise, less what averaging over the Fourier
 bins of a band takes off."""
 SHORTEST_CLIP_SECONDS = 3.0
 BAND_SHIFTS = (-4, -3, -2, 2, 3, 4)
+LARGEST_PART = 256
+"""Images made at once."""
+
+Crop = np.ndarray
+"""Natural-log mel power, float16 [bands, at most crop_frames]."""
 
 
 class BatchMaker:
-    """Draws batches.
+    """Draws images and labels.
+
+    All clips of one batch were rendered with, and get noise of, one group of sounds, so that a
+    fold can leave out whole batches.
 
     Args:
-        known: views of the known tracks, float16 [views, bands, frames] each; place = class.
+        known: views of the known tracks; place = class.
         unknown: views of the tracks that teach "unknown".
         calibrating: views of unknown tracks that only `calibration` draws from.
-        noise: mel power of noise, float32 [pieces, bands, at least crop_frames].
+        noise: mel power of each group's noise, float32 [pieces, bands, at least crop_frames].
         front_end: makes the images.
         settings: shares of each kind of clip.
         snr_db: range of the signal-to-noise ratio of noise mixed in, in dB.
-        seed: with the step, all randomness of a batch.
+        seed: with the batch's number, all its randomness.
     """
 
     def __init__(
         self,
-        known: list[np.ndarray],
-        unknown: list[np.ndarray],
-        calibrating: list[np.ndarray],
-        noise: np.ndarray,
+        known: list[Views],
+        unknown: list[Views],
+        calibrating: list[Views],
+        noise: dict[int, np.ndarray],
         front_end: FrontEnd,
         settings: TrainingSettings,
         snr_db: tuple[float, float],
@@ -56,60 +65,61 @@ class BatchMaker:
         self.settings = settings
         self.seed = seed
 
-    def batch(self, phase: int, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: always the same for the same phase, step and seed.
+    def batch(self, stream: int, number: int, count: int, group: int) -> tuple[Tensor, Tensor]:
+        """A training batch: always the same for the same arguments and seed.
+
+        Args:
+            stream: what the batch is for.
+            number: which one.
+            count: clips in it.
+            group: of the sounds it may contain.
 
         Returns:
-            images float [batch, channels, bands, columns], labels int [batch].
+            images float [count, channels, bands, columns], labels int [count].
         """
         s = self.settings
-        rng = np.random.default_rng([self.seed, 5, phase, step])
-        unknowns = round(s.batch_size * s.unknown_share) if self._unknown else 0
-        counterfeits = round(s.batch_size * s.counterfeit_share)
-        knowns = max(1, s.batch_size - unknowns - counterfeits)
-        crops, labels = [], []
-        for _ in range(knowns):
-            label = int(rng.integers(len(self.known)))
-            crops.append(self._crop(self.known[label][:-1], rng))
-            labels.append(label)
+        rng = np.random.default_rng([self.seed, 5, stream, number])
+        unknowns = round(count * s.unknown_share) if self._unknown else 0
+        counterfeits = round(count * s.counterfeit_share)
+        labels = rng.integers(len(self.known), size=max(1, count - unknowns - counterfeits))
+        crops = [self._training_crop(self.known[label], group, rng) for label in labels]
         for _ in range(unknowns):
-            crops.append(self._crop(self._unknown[rng.integers(len(self._unknown))][:-1], rng))
-        for _ in range(counterfeits):
-            crops.append(self._counterfeit(rng))
-        labels += [len(self.known)] * (unknowns + counterfeits)
-        power = self._remix(np.exp(np.stack(crops).astype(np.float32)), self.settings.remix, rng)
-        images = self.front_end.image(torch.from_numpy(power), self._lengths(len(crops), rng))
-        return images, torch.tensor(labels)
+            views = self._unknown[rng.integers(len(self._unknown))]
+            crops.append(self._training_crop(views, group, rng))
+        crops += [self._counterfeit(group, rng) for _ in range(counterfeits)]
+        strangers = np.full(unknowns + counterfeits, len(self.known))
+        lengths = self._lengths(len(crops), rng)
+        images = self._images(crops, lengths, s.remix, [group], rng)
+        return images, torch.from_numpy(np.concatenate([labels, strangers]))
 
-    def _crop(self, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        frames = self.front_end.crop_frames
-        view = views[rng.integers(len(views))]
-        start = rng.integers(max(1, view.shape[1] - frames + 1))
-        return padded(view[:, start : start + frames], frames)
+    def _training_crop(self, views: Views, group: int, rng: np.random.Generator) -> Crop:
+        return self._crop([view for view in views.training if view.group == group], rng)
 
-    def _counterfeit(self, rng: np.random.Generator) -> np.ndarray:
+    def _crop(self, views: list[View] | tuple[View, ...], rng: np.random.Generator) -> Crop:
+        return views[rng.integers(len(views))].crop(self.front_end.crop_frames, rng)
+
+    def _counterfeit(self, group: int, rng: np.random.Generator) -> Crop:
         first, second = rng.permutation(len(self.known))[:2]
-        crop = self._crop(self.known[first][:-1], rng)
+        crop = self._training_crop(self.known[first], group, rng)
         kind = rng.integers(3)
         if kind == 0:
             return np.roll(crop, rng.choice(BAND_SHIFTS), axis=0)
         if kind == 1:
             return crop[:, ::-1]
-        other = self._crop(self.known[second][:-1], rng)
+        other = self._training_crop(self.known[second], group, rng)
+        frames = min(crop.shape[1], other.shape[1])
         cut = rng.integers(len(crop) // 4, 3 * len(crop) // 4 + 1)
-        return np.concatenate([crop[:cut], other[cut:]])
+        return np.concatenate([crop[:cut, :frames], other[cut:, :frames]])
 
-    def _remix(self, power: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    def _remix(
+        self, power: np.ndarray, share: float, groups: list[int], rng: np.random.Generator
+    ) -> np.ndarray:
         """Add noise to a share of the clips; powers add."""
         chosen = np.flatnonzero(rng.random(len(power)) < share)
         if not len(chosen):
             return power
         frames = power.shape[2]
-        pieces = rng.integers(len(self._noise), size=len(chosen))
-        starts = rng.integers(self._noise.shape[2] - frames + 1, size=len(chosen))
-        noise = np.stack(
-            [self._noise[p, :, s : s + frames] for p, s in zip(pieces, starts, strict=True)]
-        )
+        noise = np.stack([self._noise_piece(groups, frames, rng) for _ in chosen])
         music = power[chosen]
         snr = rng.uniform(*self._snr_db, (len(chosen), 1, 1)).astype(np.float32)
         level = music.sum(1, keepdims=True).mean(2, keepdims=True) / 10 ** (snr / 10)
@@ -120,16 +130,21 @@ class BatchMaker:
         power[chosen] = np.maximum(music + noise + cross, 1e-9)
         return power
 
-    def _lengths(self, clips: int, rng: np.random.Generator) -> Tensor:
+    def _noise_piece(self, groups: list[int], frames: int, rng: np.random.Generator) -> np.ndarray:
+        pieces = self._noise[groups[rng.integers(len(groups))]]
+        start = rng.integers(pieces.shape[2] - frames + 1)
+        return pieces[rng.integers(len(pieces)), :, start : start + frames]
+
+    def _lengths(self, clips: int, rng: np.random.Generator) -> np.ndarray:
         frames = self.front_end.crop_frames
         shortest = round(frames * SHORTEST_CLIP_SECONDS / self.front_end.signal.crop_seconds)
         lengths = np.full(clips, frames)
         short = rng.random(clips) < self.settings.short_clips
         lengths[short] = rng.integers(min(shortest, frames), frames + 1, short.sum())
-        return torch.from_numpy(lengths)
+        return lengths
 
     def validation(self, crops: int = 2) -> tuple[Tensor, Tensor]:
-        """A fixed set: crops of the view that training never draws, known and unknown tracks.
+        """A fixed set: crops of views that training never draws, known and unknown tracks.
 
         Returns:
             images float [clips, channels, bands, columns], labels int [clips].
@@ -137,33 +152,59 @@ class BatchMaker:
         rng = np.random.default_rng([self.seed, 6])
         tracks = [*enumerate(self.known), *((len(self.known), v) for v in self._unknown)]
         labels = [label for label, _ in tracks for _ in range(crops)]
-        parts = [self._crop(views[-1:], rng) for _, views in tracks for _ in range(crops)]
-        return self._images(parts, rng), torch.tensor(labels)
+        parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
+        return self._noisy(parts, rng), torch.tensor(labels)
 
-    def calibration(self, clips: int) -> tuple[Tensor, Tensor]:
+    def calibration(self, clips: int, seconds: float | None = None) -> tuple[Tensor, Tensor]:
         """Noisy clips: `clips` of known songs, `clips` of songs that taught nothing.
+
+        Args:
+            clips: of each kind.
+            seconds: their length; one crop where None.
 
         Returns:
             images float [2 * clips, channels, bands, columns], labels int [2 * clips].
         """
         rng = np.random.default_rng([self.seed, 13])
         labels = [int(rng.integers(len(self.known))) for _ in range(clips)]
-        parts = [self._crop(self.known[label][-1:], rng) for label in labels]
+        parts = [self._crop(self.known[label].validating, rng) for label in labels]
         strangers = self._calibrating or self._unknown
-        parts += [self._crop(strangers[rng.integers(len(strangers))], rng) for _ in range(clips)]
-        return self._images(parts, rng), torch.tensor(labels + [len(self.known)] * clips)
+        for _ in range(clips):
+            views = strangers[rng.integers(len(strangers))]
+            parts.append(self._crop(views.training + views.validating, rng))
+        if seconds is not None:
+            rate = self.front_end.signal.sample_rate_hz
+            frames = max(1, self.front_end.frames(round(seconds * rate)))
+            parts = [part[:, :frames] for part in parts]
+        return self._noisy(parts, rng), torch.tensor(labels + [len(self.known)] * clips)
 
-    def _images(self, crops: list[np.ndarray], rng: np.random.Generator) -> Tensor:
-        """Images of crops (log power), all of them under noise."""
+    def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Tensor:
+        lengths = np.full(len(crops), self.front_end.crop_frames)
+        return self._images(crops, lengths, 1.0, sorted(self._noise), rng)
+
+    def _images(
+        self,
+        crops: list[Crop],
+        lengths: np.ndarray,
+        share: float,
+        groups: list[int],
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """Images of crops, a share of them under noise, none longer than `lengths` frames."""
+        frames = self.front_end.crop_frames
         images = []
-        for start in range(0, len(crops), 256):
-            power = np.exp(np.stack(crops[start : start + 256]).astype(np.float32))
-            images.append(self.front_end.image(torch.from_numpy(self._remix(power, 1.0, rng))))
+        for start in range(0, len(crops), LARGEST_PART):
+            part = crops[start : start + LARGEST_PART]
+            most = lengths[start : start + LARGEST_PART]
+            valid = np.minimum(most, [crop.shape[1] for crop in part])
+            full = np.stack([padded(crop, frames) for crop in part]).astype(np.float32)
+            power = self._remix(np.exp(full), share, groups, rng)
+            images.append(self.front_end.image(torch.from_numpy(power), torch.from_numpy(valid)))
         return torch.cat(images)
 
 
 def padded(crop: np.ndarray, frames: int) -> np.ndarray:
-    """Repeat a crop [bands, n] that a change of speed left short of `frames` frames."""
+    """Repeat a crop [bands, n] to fill `frames` frames: [bands, frames]."""
     return (
         crop
         if crop.shape[1] == frames
@@ -171,46 +212,8 @@ def padded(crop: np.ndarray, frames: int) -> np.ndarray:
     )
 
 
-class ImagePool:
-    """A rolling pool of batches: each step trains on rows drawn from all of it.
-
-    Making images costs more than a step of training, so each is used several times. What the pool
-    holds depends on the step alone.
-
-    Args:
-        batches: makes the batches.
-        phase: which training the batches are for.
-        first: the step at which training begins or goes on.
-    """
-
-    def __init__(self, batches: BatchMaker, phase: int, first: int):
-        settings = batches.settings
-        self._batches, self._phase = batches, phase
-        self._size, self._reuse = settings.pool_batches, settings.reuse
-        self._newest = first // self._reuse
-        made = [
-            batches.batch(phase, number)
-            for number in range(self._newest, self._newest + self._size)
-        ]
-        order = np.argsort([(self._newest + n) % self._size for n in range(self._size)])
-        self._images = torch.stack([made[n][0].half() for n in order])
-        self._labels = torch.stack([made[n][1] for n in order])
-
-    def draw(self, step: int) -> tuple[Tensor, Tensor]:
-        """The clips of a step; steps must be asked for in order."""
-        while self._newest < step // self._reuse:
-            number = self._newest + self._size
-            images, labels = self._batches.batch(self._phase, number)
-            self._images[number % self._size] = images.half()
-            self._labels[number % self._size] = labels
-            self._newest += 1
-        rng = np.random.default_rng([self._batches.seed, 12, self._phase, step])
-        rows = torch.from_numpy(rng.integers(self._labels.numel(), size=self._labels.shape[1]))
-        return self._images.flatten(0, 1)[rows].float(), self._labels.flatten()[rows]
-
-
 def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> np.ndarray:
-    """Mel power of stretches of training noise, twice as long as a crop.
+    """Mel power of stretches of one group's noise, twice as long as a crop.
 
     Returns:
         float32 [pieces, bands, frames].

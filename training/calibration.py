@@ -9,37 +9,40 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from ..model.decision import Decision, features
 from ..model.network import Network
-from .batches import BatchMaker
 
 CLIPS = 2000
 """Clips of known and of unknown songs, each."""
 
 
-def calibrate(network: Network, batches: BatchMaker, false_alarms: float) -> Decision:
+def network_logits(network: Network, images: Tensor) -> np.ndarray:
+    """Logits of a network in its inference mode: float64 [clips, classes]."""
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network(part) for part in images.split(256)]).double().numpy()
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray, false_alarms: float) -> Decision:
     """Fit the verdict of a trained network.
 
     Args:
-        network: trained.
-        batches: draws the calibration clips.
+        logits: of calibration clips, float [clips, classes].
+        labels: int [clips]; the last class is "unknown".
         false_alarms: share of unknown clips that may be taken for a known song.
 
     Returns:
         The verdict's parameters.
     """
-    images, labels = batches.calibration(CLIPS)
-    network.eval()
-    with torch.no_grad():
-        logits = torch.cat([network(part) for part in images.split(256)]).double().numpy()
-    known = labels.numpy() < len(batches.known)
+    known = labels < logits.shape[1] - 1
     fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
     fitted.fit(features(logits), known)
     weights = tuple(float(weight) for weight in fitted.coef_[0])
     score = features(logits) @ np.asarray(weights)
     threshold = np.quantile(score[~known], 1 - false_alarms)
-    return Decision(weights, -float(threshold), _temperature(logits[known], labels[known].numpy()))
+    return Decision(weights, -float(threshold), _temperature(logits[known], labels[known]))
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -53,16 +53,16 @@ def _from_folder(folder: Path) -> Iterator[Track]:
         raise CatalogueError(f"catalogue.path={folder}: no such folder.")
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES and path.is_file():
-            title, artist = _tags(path)
-            yield Track(path.relative_to(folder).as_posix(), title, artist, path)
+            title, artist, genre = _tags(path)
+            yield Track(path.relative_to(folder).as_posix(), title, artist, path, genre)
 
 
-def _tags(path: Path) -> tuple[str, str]:
-    """Title and artist from tags, else from the name ``Artist - Title.ext``."""
-    title = artist = None
+def _tags(path: Path) -> tuple[str, str, str]:
+    """Title, artist and genre from tags, else from the name ``Artist - Title.ext``."""
+    title = artist = genre = None
     try:
         tags = tinytag.TinyTag.get(path)
-        title, artist = tags.title, tags.artist
+        title, artist, genre = tags.title, tags.artist, tags.genre
     except (tinytag.TinyTagException, OSError, ValueError):
         pass  # decoding, later, tells whether the file is broken
     named_artist, dash, named_title = path.stem.partition(" - ")
@@ -70,7 +70,7 @@ def _tags(path: Path) -> tuple[str, str]:
         title = named_title if dash else path.stem
     if not artist:
         artist = named_artist if dash else ""
-    return title.strip(), artist.strip()
+    return title.strip(), artist.strip(), (genre or "").strip()
 
 
 def _from_csv(manifest: Path) -> Iterator[Track]:
@@ -97,6 +97,7 @@ def _from_csv(manifest: Path) -> Iterator[Track]:
                     row["title"] or row["id"],
                     row["artist"] or "",
                     manifest.parent / row["path"],
+                    row.get("genre") or row.get("source") or "",
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
@@ -117,13 +118,16 @@ def _from_fma(folder: Path, subset: str) -> Iterator[Track]:
             rows = csv.reader(file)
             header = list(zip(next(rows), next(rows), strict=True))
             title, artist = header.index(("track", "title")), header.index(("artist", "name"))
+            top = ("track", "genre_top")
+            genre = header.index(top) if top in header else title
             for row in rows:
-                if len(row) <= max(title, artist) or not row[0].isdigit():
+                if len(row) <= max(title, artist, genre) or not row[0].isdigit():
                     continue  # the third header line names the index column
                 number = f"{int(row[0]):06d}"
                 path = audio / number[:3] / f"{number}.mp3"
                 if path.exists():  # tracks.csv lists all subsets
-                    yield Track(number, row[title] or number, row[artist], path)
+                    kind = row[genre] if genre != title else ""
+                    yield Track(number, row[title] or number, row[artist], path, kind)
     except (StopIteration, ValueError, OSError, csv.Error) as error:
         raise CatalogueError(
             f"{manifest}: expected the FMA's two-row header with (track, title), (artist, name), "

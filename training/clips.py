@@ -1,8 +1,9 @@
 """Test clips: pieces of tracks under noise and rooms that training never heard.
 
 Clips of known songs are taken from the enrolled tracks (the bounty's task: unseen conditions on
-enrolled audio); clips of unknown songs from tracks never used in training. Each clip is defined by
-its track, signal-to-noise ratio and seed, so that any of them can be rendered again as audio.
+enrolled audio; in a fold that holds out passages, from those alone); clips of unknown songs from
+tracks never used in training. Each clip is defined by its track, conditions and seed, so that any
+of them can be rendered again as audio.
 """
 
 import csv
@@ -15,25 +16,41 @@ import soundfile
 import torch
 from torch import Tensor
 
-from ..configs.schema import Config
+from ..configs.schema import AugmentSettings, Config
 from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
-from .batches import padded
 from .parallel import parallel_map
+from .passages import clip_seconds, held_out
 from .run import Run
-from .sounds import Sounds
+from .sounds import Sounds, split_sounds
 from .split import Split
 from .track import Track
-from .views import MAX_TRACK_SECONDS, random_piece
+from .views import MAX_TRACK_SECONDS, random_start
 
 UNKNOWN_REPEATS = 2
 """Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
 
 
+DISTORTIONS = ("none", "speed", "equalizer", "reverb", "noise", "clipping", "codec")
+"""What a clip can suffer alone; "noise" at `ALONE_SNR_DB`."""
+ALONE_SNR_DB = 5.0
+MIXED = "mixed"
+"""The distortion of a clip that goes through the whole random chain."""
+
+
 @dataclass(frozen=True)
 class TestClip:
-    """One test clip. `label` is the class: a place in ``split.known``, or its length."""
+    """One test clip.
+
+    Attributes:
+        track: what it is a piece of.
+        label: the class: a place in ``split.known``, or its length.
+        snr_db: signal-to-noise ratio.
+        seed: with the config's, all its randomness.
+        seconds: its length; as long as the config's fold gives where None.
+        distortion: ``mixed``, or one of ``DISTORTIONS`` alone.
+    """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
@@ -41,6 +58,8 @@ class TestClip:
     label: int
     snr_db: float
     seed: int
+    seconds: float | None = None
+    distortion: str = MIXED
 
 
 @dataclass(frozen=True)
@@ -67,29 +86,53 @@ def list_test_clips(config: Config, split: Split) -> list[TestClip]:
 class ClipRenderer:
     """Renders test clips as waveforms, with the test side's noise and rooms."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, sounds: Sounds | None = None):
         self.config = config
-        rate = config.signal.sample_rate_hz
-        self.sounds = Sounds(config.augment, rate, config.seed, "test")
-        self._augment = Augmenter(config.augment, self.sounds, rate)
+        self.sounds = sounds or split_sounds(config).test
+        augment, rate = config.augment, config.signal.sample_rate_hz
+        self._augment = {
+            name: Augmenter(settings, self.sounds, rate)
+            for name, settings in _distortions(augment).items()
+        }
 
-    def __call__(self, clip: TestClip, seconds: float | None = None) -> np.ndarray:
-        """The waveform of a clip.
-
-        Args:
-            clip: what to render.
-            seconds: its length; the crop's length where None.
-
-        Returns:
-            Mono samples, float32 [n].
-        """
-        rate = self.config.signal.sample_rate_hz
-        rng = np.random.default_rng([self.config.seed, 8, clip.seed])
+    def __call__(self, clip: TestClip) -> np.ndarray:
+        """The waveform of a clip: mono samples, float32 [n]."""
+        config, rate = self.config, self.config.signal.sample_rate_hz
+        fold = config.fold.number if config.fold else 0
+        rng = np.random.default_rng([config.seed, 8, fold, clip.seed])
+        wave = _track(clip.track.path, rate)
+        samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
+        passage = held_out(config, len(wave) / rate)
+        if passage is not None:
+            wave = wave[round(passage[0] * rate) : round(passage[1] * rate)]
         # a change of speed must not leave the clip shorter than asked for
-        spare = 1 + 2 * self.config.augment.speed_percent / 100
-        samples = round((seconds or self.config.signal.crop_seconds) * rate)
-        piece = random_piece(_track(clip.track.path, rate), round(samples * spare), rng)
-        return self._augment(piece, rng, clip.snr_db)[:samples]
+        wanted = round(samples * (1 + 2 * config.augment.speed_percent / 100))
+        start = random_start(len(wave), wanted, rng)
+        noisy = clip.distortion in (MIXED, "noise")
+        out = self._augment[clip.distortion](
+            wave[start : start + wanted], rng, snr_db=clip.snr_db if noisy else None
+        )
+        return out[:samples]
+
+
+def _distortions(settings: AugmentSettings) -> dict[str, AugmentSettings]:
+    """The settings of the whole chain, and of each distortion alone."""
+    off: dict[str, object] = {
+        "noisy": 0.0,
+        "reverb": 0.0,
+        "equalizer": 0.0,
+        "clipping": 0.0,
+        "codec": 0.0,
+        "speed_percent": 0.0,
+        "gain_db": (-6.0, -6.0),
+    }
+    alone = {name: {**off} for name in DISTORTIONS}
+    alone["speed"]["speed_percent"] = settings.speed_percent
+    for name in ("equalizer", "reverb", "clipping", "codec"):
+        alone[name][name] = 1.0
+    return {MIXED: settings} | {
+        name: settings.model_copy(update=changes) for name, changes in alone.items()
+    }
 
 
 def clip_images(
@@ -133,12 +176,7 @@ class _Images:
     def __call__(self, clips: list[TestClip]) -> Tensor:
         front_end = FrontEnd(self.config.signal, self.config.spectrum, self.statistics)
         render = _renderer(self.config.model_dump_json())
-        frames = front_end.crop_frames
-        powers = []
-        for clip in clips:
-            power = front_end.power(torch.from_numpy(render(clip)))[:, :frames]
-            powers.append(torch.from_numpy(padded(power.numpy(), frames)))
-        return front_end.image(torch.stack(powers))
+        return torch.stack([front_end.query_image(torch.from_numpy(render(c))) for c in clips])
 
 
 def _chunks(items: list, size: int) -> list[list]:

@@ -60,8 +60,12 @@ def parallel_map(
         for result in stream:
             results.append(result)
             bar.advance(task)
-    get_reusable_executor().shutdown(wait=True)  # else idle workers keep their memory
     return results
+
+
+def release_workers() -> None:
+    """End the worker processes, which wait for more work and keep their memory."""
+    get_reusable_executor().shutdown(wait=True)
 
 
 def _single_threaded(function: Callable[[Item], Result], item: Item) -> Result:

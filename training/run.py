@@ -10,7 +10,7 @@ runs/demo/
   curve.png            the learning curve
   float.pt, quantized.pt
   decision.json        when to answer "unknown"
-  sounds.json          the noise recordings and impulse responses training draws from
+  opened.json          every file that was opened to make what training saw
   result.json          accuracy on test clips
 ```
 """
@@ -39,13 +39,17 @@ class Run:
         self.config = config
 
     @staticmethod
-    def create(config: Config) -> "Run":
+    def create(config: Config, folder: Path | None = None) -> "Run":
         """The run of a configuration, new or to be resumed.
+
+        Args:
+            config: all settings.
+            folder: where it lies; ``<runs>/<name>`` where None.
 
         Raises:
             RunError: the folder holds a run of another configuration.
         """
-        folder = config.runs / config.name
+        folder = folder or config.runs / config.name
         path = folder / "config.yaml"
         if path.exists() and (folder / "split.json").exists():
             earlier = load_config(path)

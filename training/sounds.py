@@ -1,20 +1,21 @@
 """Noise recordings and impulse responses: listed, split into training and test, logged, loaded.
 
-Recordings are split whole (all clips cut from one recording go to one side), impulse responses
-by file. Every file opened is noted in `SoundPool.opened`, so that a test can show that training
-never touched a test sound.
+Recordings are split whole (all clips cut from one recording go to one group), impulse responses
+by file. What was drawn is noted, and travels beside everything made of it, so that a run can show
+that training never touched a test sound.
 """
 
 import csv
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..configs.errors import AudioError, CatalogueError
-from ..configs.schema import AugmentSettings
+from ..configs.schema import Config
 from ..model.audio import SUFFIXES, read_audio
 
 SYNTHETIC_SOUNDS = 40
@@ -24,13 +25,14 @@ Loader = Callable[[int], np.ndarray]
 
 
 class SoundPool:
-    """Sounds of one kind and one side of the split, loaded when first used."""
+    """Sounds of one kind and one group, loaded when first used."""
 
     def __init__(self, sounds: dict[str, Loader], sample_rate: int):
         self._sounds = sounds
         self._names = sorted(sounds)
         self._sample_rate = sample_rate
         self._loaded: dict[str, np.ndarray] = {}
+        self._drawn: set[str] = set()
 
     @property
     def names(self) -> list[str]:
@@ -42,24 +44,75 @@ class SoundPool:
         """Names of the sounds that were loaded so far."""
         return set(self._loaded)
 
+    def take_drawn(self) -> list[str]:
+        """Names of the sounds drawn since the last call, sorted."""
+        drawn, self._drawn = sorted(self._drawn), set()
+        return drawn
+
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One sound at random: mono samples, float32 [n]."""
         name = self._names[rng.integers(len(self._names))]
         if name not in self._loaded:
             self._loaded[name] = self._sounds[name](self._sample_rate)
+        self._drawn.add(name)
         return self._loaded[name]
 
 
+@dataclass(frozen=True)
 class Sounds:
-    """The noise and the impulse responses of one side (``"train"`` or ``"test"``)."""
+    """The noise and the impulse responses of one group."""
 
-    def __init__(self, settings: AugmentSettings, sample_rate: int, seed: int, side: str):
-        noise = _split(_recordings(settings.noise, _noise), settings.test_share, seed, side)
-        rooms = _split(
-            _recordings(settings.impulse_responses, _room), settings.test_share, seed, side
-        )
-        self.noise = SoundPool(noise, sample_rate)
-        self.rooms = SoundPool(rooms, sample_rate)
+    group: int
+    noise: SoundPool
+    rooms: SoundPool
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all sounds of the group."""
+        return self.noise.names + self.rooms.names
+
+    def take_drawn(self) -> dict[str, list[str]]:
+        """What was drawn since the last call, by kind."""
+        return {"noise": self.noise.take_drawn(), "impulse_responses": self.rooms.take_drawn()}
+
+
+@dataclass(frozen=True)
+class SoundSplit:
+    """Disjoint groups of sounds: one to test with, the others to train with."""
+
+    test: Sounds
+    training: tuple[Sounds, ...]
+
+    @property
+    def validating(self) -> int | None:
+        """The training group kept for validation and calibration, where there are several."""
+        if len(self.training) < 3:
+            return None
+        groups = [sounds.group for sounds in self.training]
+        return next((group for group in groups if group > self.test.group), groups[0])
+
+
+def split_sounds(config: Config) -> SoundSplit:
+    """Split a configuration's sounds.
+
+    Without a fold, ``augment.test_share`` of the recordings are for testing (group 0), the others
+    for training (group 1). A fold has as many groups as there are folds, the same for each of them,
+    and tests with the one of its number.
+
+    Raises:
+        CatalogueError: missing, malformed, or fewer recordings than groups.
+    """
+    augment, rate = config.augment, config.signal.sample_rate_hz
+    groups = config.fold.of if config.fold else 2
+    share = None if config.fold else augment.test_share
+    noise = _grouped(augment.noise, _noise, groups, share, config.seed)
+    rooms = _grouped(augment.impulse_responses, _room, groups, share, config.seed)
+    sounds = [
+        Sounds(number, SoundPool(noise[number], rate), SoundPool(rooms[number], rate))
+        for number in range(groups)
+    ]
+    test = sounds.pop(config.fold.number if config.fold else 0)
+    return SoundSplit(test, tuple(sounds))
 
 
 def _recordings(source: Path | None, synthesise: Callable[[int, int], np.ndarray]):
@@ -81,11 +134,6 @@ def _recordings(source: Path | None, synthesise: Callable[[int, int], np.ndarray
             groups[recording.split("@")[0]][str(path)] = partial(_read, path)
     else:
         raise CatalogueError(f"augment: {source}: no such file or folder of recordings.")
-    if len(groups) < 2:
-        raise CatalogueError(
-            f"augment: {source}: {len(groups)} recording found; at least two are needed, one to "
-            "train with and one to test with."
-        )
     return groups
 
 
@@ -101,12 +149,31 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _split(groups: dict[str, dict[str, Loader]], test_share: float, seed: int, side: str):
-    names = sorted(groups)
+def _grouped(
+    source: Path | None,
+    synthesise: Callable[[int, int], np.ndarray],
+    groups: int,
+    test_share: float | None,
+    seed: int,
+) -> list[dict[str, Loader]]:
+    """The sounds of each group by name; the first group gets `test_share` of the recordings."""
+    recordings = _recordings(source, synthesise)
+    if len(recordings) < groups:
+        raise CatalogueError(
+            f"augment: {source}: {len(recordings)} recording(s) found; at least {groups} are "
+            f"needed, to train with some and to test with others ({groups} disjoint groups)."
+        )
+    names = sorted(recordings)
     np.random.default_rng([seed, 2]).shuffle(names)
-    tests = min(max(1, round(test_share * len(names))), len(names) - 1)
-    chosen = names[:tests] if side == "test" else names[tests:]
-    return {name: load for group in chosen for name, load in groups[group].items()}
+    if test_share is None:
+        parts = [names[number::groups] for number in range(groups)]
+    else:
+        tests = min(max(1, round(test_share * len(names))), len(names) - 1)
+        parts = [names[:tests], names[tests:]]
+    return [
+        {name: load for recording in part for name, load in recordings[recording].items()}
+        for part in parts
+    ]
 
 
 def _read(path: Path, sample_rate: int) -> np.ndarray:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Track:
-    """One piece of music. `artist` is empty where unknown."""
+    """One piece of music. `artist` is empty where unknown.
+
+    `genre` is empty where unknown; where a catalogue gives no genre but its sources, the source.
+    """
 
     id: str
     title: str
     artist: str
     path: Path
+    genre: str = ""
 
     @property
     def name(self) -> str:

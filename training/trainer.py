@@ -12,38 +12,54 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..configs.errors import RunError
 from ..configs.schema import Config
-from ..model.frontend import FrontEnd
 from ..model.network import Network
-from .augment import Augmenter
-from .batches import BatchMaker, ImagePool, noise_power
-from .calibration import calibrate
+from .calibration import CLIPS, calibrate, network_logits
 from .catalogue import list_tracks
 from .files import save_array, save_tensors, write_atomically
-from .parallel import progress_bar
+from .parallel import progress_bar, release_workers
+from .passages import clip_seconds
 from .plots import draw_learning_curve
+from .pool import (
+    COMPILING,
+    TRAINING,
+    ImagePool,
+    TrainingData,
+    load_pool,
+    make_images,
+    prepare_noise,
+    remove_images,
+    statistics_of,
+)
 from .run import Run
-from .sounds import Sounds
 from .split import Split, split_tracks
-from .views import ViewRecipe, check_tracks, load_views
+from .views import check_tracks, load_views
 
-STATISTICS_BATCHES = 24
 LOG_EVERY = 25
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 PHASES = ("float", "quantized")
 
 
-def train(config: Config, *, announce: Callable[[str], None] = print) -> Run:
+def train(
+    config: Config,
+    *,
+    announce: Callable[[str], None] = print,
+    run: Run | None = None,
+    keep_images: bool = False,
+) -> Run:
     """Train a configuration, or go on with its interrupted run.
 
     Args:
         config: all settings.
         announce: told in one line each what happens.
+        run: where the run lies; ``<runs>/<name>`` where None.
+        keep_images: leave the training images in the cache, for other folds.
 
     Returns:
         The finished run.
@@ -52,32 +68,42 @@ def train(config: Config, *, announce: Callable[[str], None] = print) -> Run:
         CatalogueError: no usable catalogue.
         RunError: the run's folder belongs to another configuration.
     """
-    run = Run.create(config)
-    split = _prepare_split(run, announce)
+    run = run or Run.create(config)
+    prepare_split(run, announce)
     if run.path("decision.json").exists():
         announce(f"{run.folder}: already trained.")
         return run
     torch.manual_seed(config.seed)
-    batches = _prepare_batches(run, split)
+    data = prepare_data(run)
+    paths = make_images(
+        data, stream=TRAINING, count=config.training.images, title="Making training images"
+    )
+    if not run.path("statistics.npy").exists():
+        save_array(run.path("statistics.npy"), statistics_of(paths).numpy())
+    pool = load_pool(paths, run.front_end(), config.seed)
+    validation = data.maker(run.front_end()).validation()
+    release_workers()
     checkpoint = _read_checkpoint(run)
     if checkpoint is not None:
         announce(f"Resuming {checkpoint['phase']} training at step {checkpoint['step']}.")
     for phase in PHASES:
         if not run.path(f"{phase}.pt").exists():
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
-            _Fitting(run, phase, batches, mine).fit()
+            _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
-    decisions = {
-        phase: calibrate(
-            run.network(quantized=phase == "quantized"), batches, config.training.false_alarms
-        ).to_json()
-        for phase in PHASES
-    }
+    images, labels = calibration_clips(run, data)
+    decisions = {}
+    for phase in PHASES:
+        logits = network_logits(run.network(quantized=phase == "quantized"), images)
+        decision = calibrate(logits, labels, config.training.false_alarms)
+        decisions[phase] = decision.to_json()
     run.write_json("decision.json", decisions)
+    if not keep_images:
+        remove_images(data)
     return run
 
 
-def _prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
+def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     """The split on file, or a new one of the tracks that can be used."""
     if run.path("split.json").exists():
         return run.split()
@@ -105,48 +131,43 @@ def _prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     return split
 
 
-def _prepare_batches(run: Run, split: Split) -> BatchMaker:
-    """Views of all training tracks, and the statistics of their images."""
-    config = run.config
-    recipe = ViewRecipe.of(config, run.cache)
-    workers = config.training.workers
+def prepare_data(run: Run) -> TrainingData:
+    """Everything training images are made of, rendered where the cache lacks it."""
+    config, split = run.config, run.split()
     tracks = [*split.known, *split.teaching, *split.calibrating]
-    views = load_views(tracks, recipe, title="Rendering views", workers=workers)
-    known, unknown = views[: len(split.known)], views[len(split.known) :]
-    unknown, calibrating = unknown[: len(split.teaching)], unknown[len(split.teaching) :]
-    sounds = Sounds(config.augment, config.signal.sample_rate_hz, config.seed, "train")
-    augmenter = Augmenter(config.augment, sounds, config.signal.sample_rate_hz)
-    front_end = FrontEnd(config.signal, config.spectrum)
-    noise = noise_power(augmenter, front_end, config.seed)
-    run.write_json(
-        "sounds.json", {"noise": sounds.noise.names, "impulse_responses": sounds.rooms.names}
+    views, opened = load_views(tracks, config, run.cache, title="Rendering views")
+    opened.add(prepare_noise(config, run.cache).to_json())
+    run.write_json("opened.json", opened.to_json())
+    known, taught = len(split.known), len(split.known) + len(split.teaching)
+    return TrainingData(
+        config,
+        run.cache,
+        tuple(views[:known]),
+        tuple(views[known:taught]),
+        tuple(views[taught:]),
     )
-    batches = BatchMaker(
-        known,
-        unknown,
-        calibrating,
-        noise,
-        front_end,
-        config.training,
-        config.augment.snr_db,
-        config.seed,
-    )
-    path = run.path("statistics.npy")
-    if not path.exists():
-        images = torch.cat([batches.batch(0, n)[0] for n in range(STATISTICS_BATCHES)])
-        statistics = torch.stack([images.mean(0), images.std(0) + 1e-6])
-        save_array(path, statistics.numpy())
-    batches.front_end = run.front_end()
-    return batches
 
 
 def training_images(run: Run, count: int) -> Tensor:
     """Images drawn as in training, for calibration: float [count, channels, bands, columns]."""
-    batches = _prepare_batches(run, run.split())
-    images: list[Tensor] = []
-    while sum(map(len, images)) < count:
-        images.append(batches.batch(3, len(images))[0])
-    return torch.cat(images)[:count]
+    data = prepare_data(run)
+    paths = make_images(data, stream=COMPILING, count=count, title="Drawing calibration clips")
+    images = load_pool(paths, run.front_end(), run.config.seed).images[:count].float()
+    for path in paths:
+        path.unlink()
+    return images
+
+
+def calibration_clips(run: Run, data: TrainingData) -> tuple[Tensor, np.ndarray]:
+    """Clips that set the verdict, as long as those it will be asked about.
+
+    Returns:
+        images float [clips, channels, bands, columns], labels int [clips].
+    """
+    config = run.config
+    seconds = clip_seconds(config, float(np.median([views.seconds for views in data.known])))
+    images, labels = data.maker(run.front_end()).calibration(CLIPS, seconds)
+    return images, labels.numpy()
 
 
 def _read_checkpoint(run: Run) -> dict | None:
@@ -174,9 +195,9 @@ class _Losses:
 class _Fitting:
     """Fits one network: the loop, its checkpoints and its log."""
 
-    def __init__(self, run: Run, phase: str, batches: BatchMaker, checkpoint: dict | None):
+    def __init__(self, run: Run, phase: str, pool: ImagePool, checkpoint: dict | None):
         settings = run.config.training
-        self.run, self.phase, self.batches, self.settings = run, phase, batches, settings
+        self.run, self.phase, self.pool, self.settings = run, phase, pool, settings
         quantized = phase == "quantized"
         self.steps = settings.quantized_steps if quantized else settings.float_steps
         self.rate = settings.quantized_learning_rate if quantized else settings.learning_rate
@@ -198,10 +219,13 @@ class _Fitting:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
         _keep_log_before(run, phase, self.first)
 
-    def fit(self) -> None:
-        """Run the remaining steps; an interruption loses those since the last checkpoint."""
-        images, labels = self.batches.validation()
-        self.pool = ImagePool(self.batches, 1 + PHASES.index(self.phase), self.first)
+    def fit(self, images: Tensor, labels: Tensor) -> None:
+        """Run the remaining steps; an interruption loses those since the last checkpoint.
+
+        Args:
+            images: to validate with, float [clips, channels, bands, columns].
+            labels: int [clips].
+        """
         losses, started = _Losses(), time.monotonic()
         with progress_bar() as bar, self.run.path("metrics.jsonl").open("a") as log:
             task = bar.add_task(f"Training ({self.phase})", total=self.steps, note="")
@@ -234,7 +258,7 @@ class _Fitting:
     def _step(self, step: int, losses: _Losses) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * _one_cycle(step / self.steps)
-        images, labels = self.pool.draw(step)
+        images, labels = self.pool.draw(PHASES.index(self.phase), step, self.settings.batch_size)
         logits = self.network(images)
         loss = nn.functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 from hushtune.configs.errors import CatalogueError
-from hushtune.configs.schema import AugmentSettings
+from hushtune.configs.schema import AugmentSettings, Config, FoldSettings
 from hushtune.training.augment import (
     Augmenter,
     change_speed,
@@ -12,15 +12,22 @@ from hushtune.training.augment import (
     mp3,
     telephone,
 )
-from hushtune.training.sounds import Sounds
+from hushtune.training.sounds import split_sounds
 
 RATE = 16_000
 NOTHING = dict(noisy=0, reverb=0, equalizer=0, clipping=0, codec=0, speed_percent=0, gain_db=(0, 0))
 
 
-def augmenter(side="train", **settings):
-    made = AugmentSettings(**settings)
-    return Augmenter(made, Sounds(made, RATE, 5, side), RATE)
+def split(fold=None, seed=5, **settings):
+    catalogue = {"kind": "composed"}
+    augment = AugmentSettings(**settings)
+    return split_sounds(
+        Config(name="x", seed=seed, catalogue=catalogue, augment=augment, fold=fold)
+    )
+
+
+def augmenter(**settings):
+    return Augmenter(AugmentSettings(**settings), split(**settings).training[0], RATE)
 
 
 def test_same_seed_same_clip_other_seed_another(tone):
@@ -69,13 +76,25 @@ def test_training_and_test_sounds_are_disjoint_by_recording(tmp_path, tone):
         soundfile.write(tmp_path / f"{number}.wav", tone, RATE)
         rows.append(f"{number}.wav,site,recording{number // 3}.ogg@{number}s")
     (tmp_path / "noise.csv").write_text("\n".join(rows))
-    settings = AugmentSettings(noise=tmp_path / "noise.csv")
-    train, test = (Sounds(settings, RATE, 1, side) for side in ("train", "test"))
-    recordings = [
-        {int(name.split("/")[-1][:-4]) // 3 for name in side.noise.names} for side in (train, test)
+
+    def recordings(sounds):
+        return {int(name.split("/")[-1][:-4]) // 3 for name in sounds.noise.names}
+
+    plain = split(noise=tmp_path / "noise.csv")
+    assert recordings(plain.training[0]) and recordings(plain.test)
+    assert not recordings(plain.training[0]) & recordings(plain.test)
+    assert not set(plain.training[0].rooms.names) & set(plain.test.rooms.names)
+    assert plain.validating is None
+    folds = [
+        split(FoldSettings(protocol="conditions", number=n, of=4), noise=tmp_path / "noise.csv")
+        for n in range(4)
     ]
-    assert recordings[0] and recordings[1] and not recordings[0] & recordings[1]
-    assert not set(train.rooms.names) & set(test.rooms.names)
+    assert sorted(r for fold in folds for r in recordings(fold.test)) == [0, 1, 2, 3]
+    for number, fold in enumerate(folds):
+        assert fold.test.group == number
+        groups = {sounds.group: recordings(sounds) for sounds in (*fold.training, fold.test)}
+        assert groups == {n: recordings(other.test) for n, other in enumerate(folds)}
+        assert fold.validating in groups and fold.validating != number
 
 
 def test_what_was_opened_is_recorded(tone):
@@ -83,14 +102,18 @@ def test_what_was_opened_is_recorded(tone):
     assert not distort.sounds.noise.opened
     distort(tone, np.random.default_rng(1))
     assert distort.sounds.noise.opened <= set(distort.sounds.noise.names)
-    assert distort.sounds.noise.opened and distort.sounds.rooms.opened
+    drawn = distort.sounds.take_drawn()
+    assert set(drawn["noise"]) == distort.sounds.noise.opened
+    assert set(drawn["impulse_responses"]) == distort.sounds.rooms.opened
+    assert drawn["noise"] and drawn["impulse_responses"]
+    assert not any(distort.sounds.take_drawn().values())
 
 
 def test_missing_or_too_few_recordings(tmp_path, tone):
     with pytest.raises(CatalogueError, match="no such file or folder"):
         augmenter(noise=tmp_path / "none.csv")
     soundfile.write(tmp_path / "one.wav", tone, RATE)
-    with pytest.raises(CatalogueError, match="1 recording found"):
+    with pytest.raises(CatalogueError, match=r"1 recording\(s\) found; at least 2"):
         augmenter(noise=tmp_path)
     (tmp_path / "x.csv").write_text("file\n1.wav\n")
     with pytest.raises(CatalogueError, match="column 'path'"):

@@ -4,7 +4,7 @@ import pytest
 from hushtune.configs.loading import load_config
 from hushtune.model.audio import read_audio
 from hushtune.training.catalogue import list_tracks
-from hushtune.training.sounds import Sounds
+from hushtune.training.sounds import split_sounds
 from hushtune.training.split import split_tracks
 
 CONFIG = load_config("corpus")
@@ -26,7 +26,8 @@ def test_split_of_the_corpus_is_of_the_promised_size(tmp_path):
 def test_tracks_and_sounds_decode(tmp_path):
     for track in list_tracks(CONFIG.catalogue, tmp_path)[::100]:
         assert 25 * 16_000 < len(read_audio(track.path, 16_000)) < 31 * 16_000
-    train, test = (Sounds(CONFIG.augment, 16_000, CONFIG.seed, side) for side in ("train", "test"))
+    sounds = split_sounds(CONFIG)
+    (train,), test = sounds.training, sounds.test
     assert not set(train.noise.names) & set(test.noise.names)
     assert not set(train.rooms.names) & set(test.rooms.names)
     assert len(test.noise.names) > 40 and len(test.rooms.names) >= 10

@@ -1,0 +1,222 @@
+"""The pool of training images: made once by all cores, then drawn from by both networks.
+
+Making an image costs about ten times what training on it does. So a fixed number of them is made in
+parts, each of them a file in the cache, and every step draws its rows at random. The parts are
+numbered and part ``n`` holds sounds of one group only, so that the folds of a cross-validation over
+conditions use the same files and each skips those of the groups it must not train on.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..configs.schema import Config
+from ..model.frontend import FrontEnd
+from .augment import Augmenter
+from .batches import NOISE_PIECES, BatchMaker, noise_power
+from .files import replacing, save_array, write_atomically
+from .parallel import parallel_map
+from .sounds import Sounds, split_sounds
+from .views import Opened, Views
+
+PART = 500
+"""Images in a file."""
+STATISTICS_PARTS = 6
+"""Files over which the images' mean and deviation are taken."""
+SHAPING = (
+    "views",
+    "view_seconds",
+    "unknown_share",
+    "counterfeit_share",
+    "remix",
+    "short_clips",
+)
+"""The training settings that shape an image."""
+TRAINING, COMPILING = 1, 2
+"""Streams: images to train on, images to learn the ranges of values from."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that images are made of; small enough to be sent to worker processes.
+
+    Attributes:
+        config: of the run.
+        cache: folder for noise and image files.
+        known: views of the known tracks; place = class.
+        teaching: views of the tracks that teach "unknown".
+        calibrating: views of the unknown tracks that set the threshold.
+    """
+
+    config: Config
+    cache: Path
+    known: tuple[Views, ...]
+    teaching: tuple[Views, ...]
+    calibrating: tuple[Views, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the image files; the same for folds that hold out nothing but sounds."""
+        config, fold = self.config, self.config.fold
+        training = config.training.model_dump(include=set(SHAPING))
+        sections = [config.signal, config.spectrum, config.augment]
+        shapes = [section.model_dump(mode="json") for section in sections]
+        if fold is None:
+            held = None
+        else:
+            held = [fold.protocol, fold.of, fold.number] if fold.holds_passages else fold.of
+        digests = [[views.digest for views in part] for part in (self.known, self.teaching)]
+        key = json.dumps([4, PART, training, shapes, held, digests, config.seed])
+        return self.cache / "images" / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+    def maker(self, front_end: FrontEnd | None = None) -> BatchMaker:
+        """Draws images, standardised where the front end knows their statistics."""
+        config = self.config
+        noise = {
+            sounds.group: np.load(_noise_file(config, self.cache, sounds), mmap_mode="r")
+            for sounds in split_sounds(config).training
+        }
+        return BatchMaker(
+            list(self.known),
+            list(self.teaching),
+            list(self.calibrating),
+            noise,
+            front_end or FrontEnd(config.signal, config.spectrum),
+            config.training,
+            config.augment.snr_db,
+            config.seed,
+        )
+
+    def parts(self, count: int) -> list[int]:
+        """Numbers of the first `count` parts that this run may train on."""
+        split = split_sounds(self.config)
+        groups = {sounds.group for sounds in split.training} - {split.validating}
+        every = len(split.training) + 1
+        return list(islice((n for n in itertools.count() if n % every in groups), count))
+
+    def group(self, part: int) -> int:
+        """The group of sounds of a part."""
+        return part % (len(split_sounds(self.config).training) + 1)
+
+
+def prepare_noise(config: Config, cache: Path) -> Opened:
+    """Make the files of every training group's noise; what was opened for them."""
+    opened = Opened()
+    for sounds in split_sounds(config).training:
+        path = _noise_file(config, cache, sounds)
+        about = path.with_suffix(".json")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            augmenter = Augmenter(config.augment, sounds, config.signal.sample_rate_hz)
+            power = noise_power(augmenter, FrontEnd(config.signal, config.spectrum), config.seed)
+            write_atomically(about, json.dumps(sounds.take_drawn()).encode())
+            save_array(path, power)
+        opened.add(json.loads(about.read_text("utf-8")))
+    return opened
+
+
+def _noise_file(config: Config, cache: Path, sounds: Sounds) -> Path:
+    signal = config.signal.model_dump(mode="json")
+    key = json.dumps([1, signal, sounds.noise.names, NOISE_PIECES, config.seed])
+    return cache / "noise" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+
+
+class ImagePool:
+    """Training images in memory, float16, standardised.
+
+    Args:
+        images: float16 [images, channels, bands, columns].
+        labels: int [images].
+        seed: with stream and step, all randomness.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, seed: int):
+        self.images, self.labels, self._seed = images, labels, seed
+
+    def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step: images float [count, ...], labels int [count]."""
+        rng = np.random.default_rng([self._seed, 12, stream, step])
+        rows = torch.from_numpy(rng.integers(len(self.labels), size=count))
+        return self.images[rows].float(), self.labels[rows]
+
+
+def make_images(data: TrainingData, *, stream: int, count: int, title: str) -> list[Path]:
+    """Make `count` or a few more images in parallel, where their files are missing.
+
+    Args:
+        data: what they are made of.
+        stream: what they are for; each has its own randomness.
+        count: how many.
+        title: shown beside the progress bar.
+
+    Returns:
+        Their files.
+    """
+    folder = data.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = data.parts(math.ceil(count / PART))
+    paths = [folder / f"{stream}-{number:05d}.npz" for number in numbers]
+    missing = [n for n, path in zip(numbers, paths, strict=True) if not path.exists()]
+    if missing:
+        work = _Part(data, folder, stream)
+        parallel_map(work, missing, title=title, workers=data.config.training.workers)
+    return paths
+
+
+def statistics_of(paths: list[Path]) -> Tensor:
+    """Mean and deviation of every image value: float [2, channels, bands, columns]."""
+    images = torch.from_numpy(np.concatenate([_read(p)[0] for p in paths[:STATISTICS_PARTS]]))
+    images = images.float()
+    return torch.stack([images.mean(0), images.std(0) + 1e-6])
+
+
+def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:
+    """Read image files and standardise them."""
+    images, labels = None, []
+    for place, path in enumerate(paths):
+        raw, some = _read(path)
+        if images is None:
+            images = torch.empty((len(paths) * PART, *raw.shape[1:]), dtype=torch.half)
+        part = front_end.standardised(torch.from_numpy(raw).float())
+        images[place * PART : (place + 1) * PART] = part.half()
+        labels.append(some)
+    return ImagePool(images, torch.from_numpy(np.concatenate(labels)), seed)
+
+
+def remove_images(data: TrainingData) -> None:
+    """Delete a run's image files."""
+    shutil.rmtree(data.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path) as file:
+        return file["images"], file["labels"]
+
+
+_makers: dict[Path, BatchMaker] = {}
+
+
+@dataclass(frozen=True)
+class _Part:
+    data: TrainingData
+    folder: Path
+    stream: int
+
+    def __call__(self, number: int) -> None:
+        if self.folder not in _makers:
+            _makers.clear()
+            _makers[self.folder] = self.data.maker()
+        group = self.data.group(number)
+        images, labels = _makers[self.folder].batch(self.stream, number, PART, group)
+        path = self.folder / f"{self.stream}-{number:05d}.npz"
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, images=images.half().numpy(), labels=labels.numpy())
