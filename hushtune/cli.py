@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show or check configurations.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+report_app = typer.Typer(help="Compare, publish and describe reports.", no_args_is_help=True)
+app.add_typer(report_app, name="report")
 
 
 class FheMode(str, Enum):
@@ -32,6 +34,23 @@ class FheMode(str, Enum):
     execute = "execute"
     simulate = "simulate"
     clear = "clear"
+
+
+class ProtocolName(str, Enum):
+    """What the folds of `evaluate` hold out."""
+
+    conditions = "conditions"
+    passages = "passages"
+    halves = "halves"
+    trained = "trained"
+
+
+class Baseline(str, Enum):
+    """What `evaluate` compares with."""
+
+    mfcc = "mfcc"
+    landmarks = "landmarks"
+    none = "none"
 
 
 def say(text: str) -> None:
@@ -103,7 +122,9 @@ def compile_run(
 @app.command()
 def identify(
     artifact: Annotated[Path, typer.Argument(help="Folder of an artifact.")],
-    clips: Annotated[list[Path], typer.Argument(help="Audio files: WAV, FLAC, OGG or MP3.")],
+    clips: Annotated[
+        list[Path] | None, typer.Argument(help="Audio files: WAV, FLAC, OGG or MP3.")
+    ] = None,
     fhe: Annotated[
         FheMode,
         typer.Option(help="execute: real FHE; simulate: Concrete's simulation; clear: no FHE."),
@@ -119,21 +140,29 @@ def identify(
 
     Example: [bold]hushtune identify runs/demo/artifact clip.mp3[/bold]
     """
+    files = list(clips or [])
+    if not files:
+        raise ConfigError("No clip given. Give an artifact and clips.")
     from hushtune.recognizer import Recognizer
 
     recognizer = Recognizer(artifact, fhe.value, keys)
     if recognizer.key_seconds is not None:
         say(f"Made new keys in {recognizer.key_seconds:.1f} s.")
+    _identify_all(files, lambda clip: _with_progress(recognizer, clip, top), fhe.value, as_json)
+
+
+def _identify_all(clips: list[Path], identify_one, mode: str, as_json: bool) -> None:
+    """Identify clips one after another; a clip that cannot be is told and passed over."""
     results, failed = [], False
     for clip in clips:
         try:
-            answer = _with_progress(recognizer, clip, top)
+            answer = identify_one(clip)
         except HushtuneError as error:
             failed = True
             results.append({"clip": str(clip), "error": str(error)})
             say(f"Error: {error}")
             continue
-        results.append({"clip": str(clip), "mode": fhe.value, **answer.to_json()})
+        results.append({"clip": str(clip), "mode": mode, **answer.to_json()})
         if not as_json:
             console.print(_answer_text(clip, answer), markup=False)
     if as_json:
@@ -197,6 +226,114 @@ def demo(
         raise HushtuneError(f"Only {right} of {total} clips were answered right; expected 90 %.")
 
 
+@app.command()
+def evaluate(
+    config: Annotated[
+        Path, typer.Argument(help="A YAML file, a shipped config's name, or a run's folder.")
+    ],
+    folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of conditions, passages.")] = 10,
+    fhe_clips: Annotated[
+        str, typer.Option(help="Clips of each fold in real FHE: a number, or 'all'.")
+    ] = "8",
+    protocol: Annotated[
+        list[ProtocolName],
+        typer.Option(
+            help="What a fold holds out, besides noise and rooms. conditions: nothing more; "
+            "passages: a part of every track; halves: half of every track; trained: no folds, the "
+            "run's own networks. Repeat for several."
+        ),
+    ] = [ProtocolName.conditions, ProtocolName.passages],  # noqa: B006
+    baseline: Annotated[
+        list[Baseline], typer.Option(help="What to compare with. Repeat for several.")
+    ] = [Baseline.mfcc, Baseline.landmarks],  # noqa: B006
+    cost: Annotated[
+        bool, typer.Option(help="Measure costs against catalogue size and cores, too.")
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder; RUNS/NAME/evaluation where not given."),
+    ] = None,
+) -> None:
+    """Cross-validate a configuration and write a report; go on where it was interrupted.
+
+    Example: [bold]hushtune evaluate configs/corpus.yaml --folds 10 --fhe-clips 8[/bold]
+    """
+    from hushtune.evaluate import COST_SONGS, headline
+    from hushtune.evaluate import evaluate as run_evaluation
+
+    if fhe_clips != "all" and not fhe_clips.isdigit():
+        raise ConfigError(f"--fhe-clips={fhe_clips}: expected a number from 0, or 'all'.")
+    settings = _load_config_or_run(config)
+    folder = out or settings.runs / settings.name / "evaluation"
+    try:
+        report = run_evaluation(
+            settings,
+            folder=folder,
+            protocols=[name.value for name in protocol],
+            folds=folds,
+            fhe_clips=None if fhe_clips == "all" else int(fhe_clips),
+            baselines=[name.value for name in baseline],
+            cost_songs=COST_SONGS if cost else None,
+            command=" ".join(["hushtune", *sys.argv[1:]]),
+            announce=say,
+        )
+    except KeyboardInterrupt:
+        say("Interrupted. Give the same command again to go on.")
+        raise typer.Exit(130) from None
+    console.print(headline(report), markup=False)
+    say(f"Report: {folder / 'report.md'}")
+
+
+@report_app.command("compare")
+def report_compare(
+    first: Annotated[Path, typer.Argument(help="A report.json or the folder it lies in.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Show two reports side by side, and which differences exceed the noise.
+
+    Example: [bold]hushtune report compare runs/a/evaluation runs/b/evaluation[/bold]
+    """
+    from hushtune.eval.compare import compare, costs
+    from hushtune.eval.report import read_report
+
+    reports = read_report(first), read_report(second)
+    differences = compare(*reports)
+    if not differences:
+        raise ConfigError(f"{first} and {second} share no protocol and system to compare.")
+    console.print(_comparison(differences, costs(*reports)), markup=False)
+
+
+@report_app.command("write")
+def report_write(
+    report: Annotated[Path, typer.Argument(help="A report.json or the folder it lies in.")],
+    page: Annotated[Path, typer.Argument(help="Markdown file to write.")],
+    readme: Annotated[
+        Path | None, typer.Option(help="A README whose results table to renew.")
+    ] = None,
+) -> None:
+    """Write a report as a page with pictures, and its headline into a README.
+
+    Example: [bold]hushtune report write runs/corpus/evaluation docs/RESULTS.md[/bold]
+    """
+    from hushtune.eval.report import read_report
+
+    from hushtune.evaluate import publish
+
+    publish(read_report(report), page, readme)
+    console.print(f"{page}", markup=False)
+
+
+@report_app.command("schema")
+def report_schema() -> None:
+    """Print the JSON schema of report.json.
+
+    Example: [bold]hushtune report schema[/bold]
+    """
+    from hushtune.evaluate import report_schema as schema
+
+    sys.stdout.write(schema())
+
+
 @config_app.command("show")
 def config_show(
     config: Annotated[Path, typer.Argument(help="A YAML file or a shipped config's name.")],
@@ -229,6 +366,20 @@ def config_check(
             wrong.append(str(error))
     if wrong:
         raise ConfigError("\n".join(wrong))
+
+
+@app.command()
+def token(
+    file: Annotated[Path, typer.Argument(help="The tokens file; made where it does not exist.")],
+    name: Annotated[str, typer.Argument(help="The client's name.")],
+) -> None:
+    """Make a token for a client of `serve --tokens`, and print it once; the file holds its hash.
+
+    Example: [bold]hushtune token tokens.txt alice[/bold]
+    """
+    from hushtune.service.tokens import add_token
+
+    sys.stdout.write(add_token(file, name) + "\n")
 
 
 def main() -> None:
@@ -283,6 +434,27 @@ def _answer_text(clip: Path, answer) -> str:
             f"server {costs.compute_seconds:.1f} s"
         )
     lines += [f"  note: {note}" for note in answer.notes]
+    return "\n".join(lines)
+
+
+def _comparison(differences: list, costs: list) -> str:
+    """Both reports' figures in columns."""
+    lines = [
+        f"{'protocol':<11}{'system':<11}{'measure':<18}{'first':>8}{'second':>8}"
+        f"{'difference':>12}  95 % interval (points)"
+    ]
+    for d in differences:
+        verdict = "beyond the noise" if d.exceeds_noise else "within the noise"
+        lines.append(
+            f"{d.protocol:<11}{d.system:<11}{d.measure:<18}{d.first:>8.1%}{d.second:>8.1%}"
+            f"{100 * d.value:>+12.2f}  {100 * d.low:+.2f} to {100 * d.high:+.2f}, {verdict}"
+            + (" (paired by track)" if d.paired else "")
+        )
+    if costs:
+        lines.append("\nCosts of a query (timings of two runs differ with the machine's load):")
+    for protocol, name, first, second in costs:
+        ratio = f"x {second / first:.2f}" if first else ""
+        lines.append(f"{protocol:<11}{name:<24}{first:>14,.4g}{second:>14,.4g}  {ratio}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,20 @@ import sys
 import pytest
 import soundfile
 
-COMMANDS = ["train", "compile", "identify", "info", "clips", "demo", "config show", "config check"]
+COMMANDS = [
+    "train",
+    "compile",
+    "identify",
+    "info",
+    "clips",
+    "demo",
+    "evaluate",
+    "report compare",
+    "report write",
+    "report schema",
+    "config show",
+    "config check",
+]
 
 
 def hushtune(*arguments, cwd=None):
@@ -131,3 +144,19 @@ def test_clips_writes_what_it_lists(tiny_run, tmp_path):
     assert len(result.stdout.splitlines()) == 3
     assert (tmp_path / "out" / "clips.csv").read_text().count("unknown") == 1
     assert soundfile.info(tmp_path / "out" / "clip01.wav").duration == pytest.approx(4, abs=0.1)
+
+
+def test_evaluation_and_reports_explain_what_is_wrong(tmp_path):
+    wrong = hushtune("evaluate", "demo", "--fhe-clips", "some")
+    assert wrong.returncode == 1
+    assert "--fhe-clips=some: expected a number from 0, or 'all'" in wrong.stderr
+    absent = hushtune("evaluate", tmp_path / "none.yaml")
+    assert absent.returncode == 1 and "Error:" in absent.stderr
+    no_music = tmp_path / "no_music.yaml"
+    no_music.write_text("name: x\ncatalogue: {kind: csv, path: music.csv}\n")
+    missing = hushtune("evaluate", no_music, cwd=tmp_path)
+    assert missing.returncode == 1 and "music.csv: no such file" in missing.stderr
+    (tmp_path / "report.json").write_text('{"format": "another/7"}')
+    other = hushtune("report", "compare", tmp_path, tmp_path)
+    assert other.returncode == 1 and "not a report of this version" in other.stderr
+    assert not any("Traceback" in r.stderr for r in (wrong, absent, missing, other))

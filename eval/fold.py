@@ -1,0 +1,277 @@
+"""One fold: train, render its test clips, and let every system judge the same clips."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..configs.errors import RunError
+from ..configs.schema import Config
+from ..fhe.compiling import build, execute
+from ..model.decision import Decision
+from ..training.calibration import calibrate, network_logits
+from ..training.clips import TestClip
+from ..training.files import replacing
+from ..training.passages import training_spans
+from ..training.run import Run
+from ..training.sounds import split_sounds
+from ..training.trainer import calibration_clips as network_calibration
+from ..training.trainer import prepare_data, train
+from .landmarks import LandmarkIndex
+from .mfcc import MfccVote
+from .references import Reference
+from .rendering import RANKED, render_features
+from .sample import calibration_clips, encrypted_sample, fold_clips, is_main
+
+FLOAT, QUANTIZED, SIMULATED, ENCRYPTED = "float", "quantized", "simulated", "fhe"
+MFCC, MFCC_ENCRYPTED, LANDMARKS = "mfcc", "mfcc_fhe", "landmarks"
+FALSE_ALARMS = (0.01, 0.05)
+"""Rates at which thresholds are fixed on training folds."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a system says of clips.
+
+    Attributes:
+        clips: places of the clips in the fold's list, int [n].
+        top: the three best songs' classes, best first, int [n, 3].
+        score: how much the clip seems to be of a known song, float [n].
+        thresholds: of the score, by the rate of false alarms they were fixed for.
+    """
+
+    clips: np.ndarray
+    top: np.ndarray
+    score: np.ndarray
+    thresholds: dict[float, float]
+
+
+@dataclass
+class FoldResult:
+    """All that the report needs of a fold; `facts` are JSON-ready."""
+
+    clips: list[TestClip]
+    judgements: dict[str, Judgement]
+    facts: dict = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write everything to one file."""
+        arrays = {
+            "label": np.array([clip.label for clip in self.clips], np.int32),
+            "track": np.array([clip.track.id for clip in self.clips]),
+            "snr_db": np.array([clip.snr_db for clip in self.clips]),
+            "seconds": np.array([clip.seconds or np.nan for clip in self.clips]),
+            "distortion": np.array([clip.distortion for clip in self.clips]),
+            "main": np.array([is_main(clip) for clip in self.clips]),
+            "facts": np.array(json.dumps(self.facts)),
+        }
+        for name, judged in self.judgements.items():
+            arrays[f"{name}:clips"] = judged.clips.astype(np.int32)
+            arrays[f"{name}:top"] = judged.top.astype(np.int32)
+            arrays[f"{name}:score"] = judged.score.astype(np.float64)
+            arrays[f"{name}:thresholds"] = np.array(sorted(judged.thresholds.items()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """What a fold evaluates.
+
+    Attributes:
+        encrypted_clips: how many clips run under real FHE; None for all.
+        mfcc: whether the bounty winner's approach runs.
+        landmarks: whether the landmark matcher runs.
+        catalogue_sizes: of sub-catalogues to reject unknown songs with.
+    """
+
+    encrypted_clips: int | None
+    mfcc: bool
+    landmarks: bool
+    catalogue_sizes: tuple[int, ...] = (50, 100)
+
+
+def evaluate_fold(
+    run: Run,
+    references: Sequence[Reference],
+    settings: FoldSettings,
+    *,
+    announce: Callable[[str], None] = print,
+) -> FoldResult:
+    """Train a fold's run where it is not trained yet, and judge its test clips.
+
+    Args:
+        run: with its split on file.
+        references: of the known tracks.
+        settings: what to evaluate.
+        announce: told in one line each what happens.
+
+    Raises:
+        RunError: training opened something that is held out for testing.
+    """
+    config, split = run.config, run.split()
+    begun = run.path("metrics.jsonl").exists()
+    started = time.monotonic()
+    train(config, run=run, announce=announce, keep_images=True)
+    check_for_leaks(run)
+    facts: dict = {"resumed": begun, "train_seconds": round(time.monotonic() - started, 1)}
+    clips = fold_clips(config, split)
+    index = run.path("landmarks.npz") if settings.landmarks else None
+    if index is not None:
+        marks = [reference.landmarks for reference in references]
+        spans = [training_spans(config, reference.seconds) for reference in references]
+        LandmarkIndex.build(marks, spans).save(index)
+    started = time.monotonic()
+    features = render_features(
+        run, clips, mfcc=settings.mfcc, index=index, title="Rendering test clips"
+    )
+    facts["render_seconds"] = round(time.monotonic() - started, 1)
+    judgements = _network_judgements(run, clips, features.images, settings)
+    sample = encrypted_sample(config, clips, split.unknown_class, settings.encrypted_clips)
+    if settings.mfcc or settings.landmarks:
+        strangers = render_features(
+            run,
+            calibration_clips(config, split),
+            mfcc=settings.mfcc,
+            index=index,
+            title="Rendering calibration clips",
+            validating=True,
+        )
+    if index is not None:
+        thresholds = _thresholds(strangers.landmark_score)
+        judgements[LANDMARKS] = Judgement(
+            np.arange(len(clips)), features.landmark_top, features.landmark_score, thresholds
+        )
+        facts["landmark_seconds_a_clip"] = features.landmark_seconds
+        index.unlink()
+    if settings.mfcc:
+        started = time.monotonic()
+        judged, encrypted, costs = _mfcc_judgements(
+            config, references, features.mfcc, strangers.mfcc, sample
+        )
+        judgements[MFCC] = judged
+        if encrypted is not None:
+            judgements[MFCC_ENCRYPTED] = encrypted
+            facts["mfcc_costs"] = costs
+        facts["mfcc_seconds"] = round(time.monotonic() - started, 1)
+    if len(sample):
+        started = time.monotonic()
+        folder = run.path("artifact.partial")
+        module, manifest = build(run, folder, announce=announce)
+        done = execute(folder, module, features.images[sample].numpy(), title="Real FHE")
+        decision = run.decision(quantized=True)
+        thresholds = judgements[QUANTIZED].thresholds
+        for name, logits in ((ENCRYPTED, done.executed), (SIMULATED, done.simulated)):
+            judgements[name] = _judge_logits(logits, sample, decision, thresholds)
+        facts["fhe_costs"] = done.costs | {
+            "pbs": manifest["circuit"]["pbs"],
+            "widest_bits": manifest["circuit"]["widest_bits"],
+        }
+        facts["fhe_compute_seconds"] = done.compute_seconds
+        facts["fhe_seconds"] = round(time.monotonic() - started, 1)
+        shutil.rmtree(folder)
+    return FoldResult(clips, judgements, facts)
+
+
+def check_for_leaks(run: Run) -> None:
+    """Compare what training opened with what is held out.
+
+    Raises:
+        RunError: naming what was opened.
+    """
+    opened = run.read_json("opened.json")
+    test = split_sounds(run.config).test
+    held = {
+        "tracks": {str(track.path) for track in run.split().unknown_test},
+        "noise": set(test.noise.names),
+        "impulse_responses": set(test.rooms.names),
+    }
+    leaks = [name for kind, names in held.items() for name in sorted(names & set(opened[kind]))]
+    if leaks:
+        raise RunError(
+            f"{run.folder}: training opened {len(leaks)} file(s) that are held out for testing, "
+            f"the first: {leaks[0]}. Its figures would be worthless; delete the cache and the run."
+        )
+
+
+def _thresholds(unknown_scores: np.ndarray) -> dict[float, float]:
+    """The scores that these unknown clips reach at each rate of false alarms."""
+    return {rate: float(np.quantile(unknown_scores, 1 - rate)) for rate in FALSE_ALARMS}
+
+
+def _judge_logits(
+    logits: np.ndarray, clips: np.ndarray, decision: Decision, thresholds: dict[float, float]
+) -> Judgement:
+    top = np.argsort(-logits[:, :-1], axis=1, kind="stable")[:, :RANKED]
+    return Judgement(clips, top, decision.score(logits), thresholds)
+
+
+def _network_judgements(
+    run: Run, clips: list[TestClip], images: torch.Tensor, settings: FoldSettings
+) -> dict[str, Judgement]:
+    """Both networks on all clips, and on sub-catalogues of the main test's."""
+    config = run.config
+    data = prepare_data(run)
+    calibrating, labels = network_calibration(run, data)
+    everything = np.arange(len(clips))
+    truth = np.array([clip.label for clip in clips])
+    main = np.array([is_main(clip) for clip in clips])
+    songs = len(data.known)
+    result = {}
+    for name, quantized in ((FLOAT, False), (QUANTIZED, True)):
+        network, decision = run.network(quantized=quantized), run.decision(quantized=quantized)
+        reference = network_logits(network, calibrating)
+        logits = network_logits(network, images)
+        thresholds = _thresholds(decision.score(reference[labels == songs]))
+        result[name] = _judge_logits(logits, everything, decision, thresholds)
+        for size in settings.catalogue_sizes:
+            if size >= songs:
+                continue
+            fold = config.fold.number if config.fold else 0
+            rng = np.random.default_rng([config.seed, 16, fold, size])
+            kept = np.sort(rng.choice(songs, size, replace=False))
+            columns = np.append(kept, songs)
+            inside = np.isin(labels, columns)
+            mine = np.searchsorted(columns, labels[inside])
+            part = reference[inside][:, columns]
+            smaller = calibrate(part, mine, config.training.false_alarms)
+            thresholds = _thresholds(smaller.score(part[mine == size]))
+            places = np.flatnonzero(main & np.isin(truth, columns))
+            judged = _judge_logits(logits[places][:, columns], places, smaller, thresholds)
+            result[f"{name}@{size}"] = Judgement(
+                places, kept[judged.top], judged.score, judged.thresholds
+            )
+    return result
+
+
+def _mfcc_judgements(
+    config: Config,
+    references: Sequence[Reference],
+    clips: list[np.ndarray],
+    strangers: list[np.ndarray],
+    sample: np.ndarray,
+) -> tuple[Judgement, Judgement | None, dict]:
+    """The winner's approach in the clear on all clips, and under FHE on the sample."""
+    rows = [reference.rows(config) for reference in references]
+    labels = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+    features = np.concatenate(rows)
+    model = MfccVote().fit(features, labels)
+    thresholds = _thresholds(model.judge(strangers)[1])
+    top, score = model.judge(clips)
+    clear = Judgement(np.arange(len(clips)), _three(top), score, thresholds)
+    if not len(sample):
+        return clear, None, {}
+    rng = np.random.default_rng([config.seed, 17])
+    model.compile(features[rng.choice(len(features), min(500, len(features)), replace=False)])
+    top, score, costs = model.judge_encrypted([clips[place] for place in sample])
+    return clear, Judgement(sample, _three(top), score, thresholds), vars(costs)
+
+
+def _three(top: np.ndarray) -> np.ndarray:
+    return np.pad(top, ((0, 0), (0, RANKED - top.shape[1])), mode="edge")

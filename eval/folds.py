@@ -1,0 +1,155 @@
+"""Finished folds, read back and put together for the report."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..configs.errors import RunError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One finished fold, as its file holds it.
+
+    Attributes:
+        number: its place in the protocol.
+        arrays: of its clips and judgements.
+        facts: seconds, bytes and the like.
+    """
+
+    number: int
+    arrays: dict[str, np.ndarray]
+    facts: dict
+
+    @staticmethod
+    def load(path: Path, number: int) -> "Fold":
+        """Read a fold's file.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            facts = json.loads(str(arrays.pop("facts")))
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{path}: not a fold that can be read ({error}). Delete it and evaluate again."
+            ) from error
+        return Fold(number, arrays, facts)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What one system said of clips, over some or all folds.
+
+    Attributes:
+        fold: of each clip, int [clips].
+        place: of each clip in its fold's list, int [clips].
+        label: the right class, int [clips].
+        track: number of the track, unknown ones after the known, int [clips].
+        snr_db, seconds: float [clips]; seconds are nan at the protocol's own length.
+        distortion: str [clips].
+        main: whether it is of the main test, bool [clips].
+        top: best classes first, int [clips, 3].
+        score: from unknown to known, float [clips].
+        thresholds: of each clip's fold, by rate of false alarms, float [clips] each.
+        songs: known tracks.
+    """
+
+    fold: np.ndarray
+    place: np.ndarray
+    label: np.ndarray
+    track: np.ndarray
+    snr_db: np.ndarray
+    seconds: np.ndarray
+    distortion: np.ndarray
+    main: np.ndarray
+    top: np.ndarray
+    score: np.ndarray
+    thresholds: dict[float, np.ndarray]
+    songs: int
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Whether the clip is of a known song."""
+        return self.label < self.songs
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Whether the best song is the right one."""
+        return self.top[:, 0] == self.label
+
+    @cached_property
+    def third(self) -> np.ndarray:
+        """Whether the right song is among the best three."""
+        return (self.top == self.label[:, None]).any(1)
+
+    def accepted(self, rate: float) -> np.ndarray:
+        """Whether the score passes the threshold fixed for a rate of false alarms."""
+        return self.score > self.thresholds[rate]
+
+    def where(self, chosen: np.ndarray) -> "Clips":
+        """Some of the clips: bool [clips] or places."""
+        changes = {name: getattr(self, name)[chosen] for name in ARRAYS}
+        thresholds = {rate: values[chosen] for rate, values in self.thresholds.items()}
+        return Clips(**changes, thresholds=thresholds, songs=self.songs)
+
+
+ARRAYS = (
+    "fold",
+    "place",
+    "label",
+    "track",
+    "snr_db",
+    "seconds",
+    "distortion",
+    "main",
+    "top",
+    "score",
+)
+
+
+def system_clips(folds: Sequence[Fold], system: str, track_ids: Sequence[str], songs: int):
+    """All clips that a system judged: `Clips`, or None where it judged none.
+
+    Args:
+        folds: of one protocol.
+        system: its name.
+        track_ids: known tracks, then unknown ones.
+        songs: known tracks.
+    """
+    numbers = {track: number for number, track in enumerate(track_ids)}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    thresholds: dict[float, list[np.ndarray]] = {}
+    for fold in folds:
+        a = fold.arrays
+        if f"{system}:clips" not in a:
+            continue
+        place = a[f"{system}:clips"]
+        parts["fold"].append(np.full(len(place), fold.number))
+        parts["place"].append(place)
+        parts["track"].append(np.array([numbers[str(t)] for t in a["track"][place]], int))
+        for name in ("label", "snr_db", "seconds", "distortion", "main"):
+            parts[name].append(a[name][place])
+        parts["top"].append(a[f"{system}:top"])
+        parts["score"].append(a[f"{system}:score"])
+        for rate, threshold in a[f"{system}:thresholds"]:
+            thresholds.setdefault(float(rate), []).append(np.full(len(place), threshold))
+    if not parts["fold"]:
+        return None
+    joined = {name: np.concatenate(part) for name, part in parts.items()}
+    return Clips(
+        **joined,
+        thresholds={rate: np.concatenate(part) for rate, part in thresholds.items()},
+        songs=songs,
+    )
+
+
+def per_fold(clips: Clips, measure: Callable[[Clips], float]) -> list[float]:
+    """A measure of each fold's clips."""
+    return [measure(clips.where(clips.fold == fold)) for fold in np.unique(clips.fold)]

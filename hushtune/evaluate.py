@@ -1,0 +1,125 @@
+"""Evaluation from one call: folds, costs, report, pictures."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hushtune.configs.errors import ConfigError
+from hushtune.configs.schema import Config
+from hushtune.eval.cost import CostRow, measure_costs
+from hushtune.eval.crossvalidation import Plan, Protocol, cross_validate
+from hushtune.eval.figures import draw_all
+from hushtune.eval.fold import FoldSettings
+from hushtune.eval.markdown import headline, render
+from hushtune.eval.report import make_report, write_json
+from hushtune.eval.schema import Report
+from hushtune.training.files import write_atomically
+from hushtune.training.run import Run
+
+COST_SONGS = (50, 100, 1000, 3000, 8000)
+BEGIN = "<!-- results: written by 'hushtune report write' -->"
+END = "<!-- end of results -->"
+
+
+def evaluate(
+    config: Config,
+    *,
+    folder: Path | None = None,
+    protocols: Sequence[Protocol] = ("conditions", "passages"),
+    folds: int = 10,
+    fhe_clips: int | None = 8,
+    baselines: Sequence[str] = ("mfcc", "landmarks"),
+    cost_songs: Sequence[int] | None = COST_SONGS,
+    command: str = "hushtune.evaluate",
+    announce: Callable[[str], None] = print,
+) -> Report:
+    """Evaluate a configuration; go on with an interrupted evaluation.
+
+    Args:
+        config: of the product; every fold trains it anew.
+        folder: everything is written here; ``<runs>/<name>/evaluation`` where None.
+        protocols: what is held out, see `hushtune.eval.crossvalidation.Plan`.
+        folds: of ``conditions`` and ``passages``.
+        fhe_clips: clips of each fold in real FHE; None for all of them, 0 for none.
+        baselines: ``mfcc`` and ``landmarks``, or none.
+        cost_songs: sizes of catalogues whose cost is measured beside the config's own; None or
+            empty for no measurement.
+        command: what to state in the report.
+        announce: told in one line each what happens.
+
+    Returns:
+        The report, which is also written to the folder with its pictures.
+
+    Raises:
+        ConfigError: settings that cannot be evaluated, or a folder of another evaluation.
+        CatalogueError: no usable catalogue, or tracks too short for the folds.
+        RunError: a damaged fold, or training that opened what is held out.
+    """
+    if not 2 <= folds <= 50:
+        raise ConfigError(f"folds={folds}: from 2 to 50 can be evaluated.")
+    if fhe_clips is not None and fhe_clips < 0:
+        raise ConfigError(f"fhe_clips={fhe_clips}: give a number from 0, or None for all.")
+    folder = folder or config.runs / config.name / "evaluation"
+    judges = FoldSettings(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
+    plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, judges)
+    cross_validate(plan, announce=announce)
+    rows: list[CostRow] = []
+    if cost_songs:
+        own = len(Run(config.runs / config.name, config).split().known)
+        sizes = sorted({*cost_songs, own})
+        announce(f"Measuring costs at {', '.join(f'{size:,}' for size in sizes)} songs.")
+        measured = measure_costs(config, sizes, folder / "costs", announce=announce)
+        rows = [CostRow.model_validate(row) for row in measured]
+    announce("Computing intervals and drawing.")
+    report = make_report(plan, rows, command)
+    write_json(report, folder)
+    pictures = draw_all(report, folder)
+    write_atomically(folder / "report.md", render(report, pictures).encode())
+    return report
+
+
+def publish(report: Report, page: Path, readme: Path | None = None) -> None:
+    """Write a report as a page of the docs, with its pictures and JSON in a folder of its name.
+
+    Args:
+        report: what to publish.
+        page: Markdown file; pictures go to the folder beside it named like it, in lower case.
+        readme: a file whose part between the two markers is replaced by the headline table.
+
+    Raises:
+        ConfigError: the readme lacks the markers.
+    """
+    folder = page.with_suffix("").with_name(page.stem.lower())
+    pictures = draw_all(report, folder)
+    write_json(report, folder)
+    write_atomically(page, render(report, pictures, folder=f"{folder.name}/").encode())
+    if readme is None:
+        return
+    text = readme.read_text("utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ConfigError(
+            f"{readme}: expected the two lines '{BEGIN}' and '{END}', between which the table goes."
+        )
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    link = os.path.relpath(page, readme.parent)
+    table = readme_part(report, link)
+    write_atomically(readme, f"{before}{BEGIN}\n{table}{END}{after}".encode())
+
+
+def readme_part(report: Report, link: str) -> str:
+    """The headline table, with a line on where it comes from."""
+    protocol, machine = report.protocols[0], report.machine
+    return (
+        f"{headline(report)}\n"
+        f"{protocol.folds} folds over {protocol.known_tracks} known and "
+        f"{protocol.unknown_tracks} unknown songs, 95 % intervals over tracks; "
+        f"{report.created[:10]}, {machine.cores} cores ({machine.processor}). "
+        f"Everything else, and how it was made: [{link}]({link}).\n"
+    )
+
+
+def report_schema() -> str:
+    """The JSON schema of ``report.json``."""
+    return json.dumps(Report.model_json_schema(), indent=1) + "\n"
