@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,8 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
     real = soundfile.SoundFile
 
     def watched(file, *args, **kwargs):
-        opened.append(str(file))
+        if isinstance(file, str | Path):  # a codec works in memory
+            opened.append(str(file))
         return real(file, *args, **kwargs)
 
     monkeypatch.setattr("hushtune.model.audio.soundfile.SoundFile", watched)
