@@ -85,10 +85,34 @@ def headline(report: Report) -> str:
         ("found at 1 % false alarms (DIR)", lambda s: _text(s.rejection and s.rejection.dir_1)),
         ("AUROC", lambda s: _text(s.rejection and s.rejection.auroc)),
     ]
+    shares = [[name, *(cell(system) for system in columns)] for name, cell in rows]
     return _table(
         ["", *(_short(system) for system in columns)],
-        [[name, *(cell(system) for system in columns)] for name, cell in rows],
+        shares + _headline_costs(protocol, [system.name for system in columns]),
     )
+
+
+def _headline_costs(protocol: ProtocolResult, names: Sequence[str]) -> list[list[str]]:
+    """What a query costs: of what runs encrypted, under real FHE."""
+    costs = {ENCRYPTED: protocol.fhe_costs, MFCC: protocol.mfcc_costs}
+    if not any(costs.values()):
+        return []
+    rows = [["server seconds a query"], ["response"], ["evaluation keys, sent once"]]
+    for name in names:
+        found = costs.get(name)
+        if found is not None:
+            mark = "" if name == ENCRYPTED else " (FHE)"
+            rows[0].append(f"{found.compute_seconds:.2g} s{mark}")
+            rows[1].append(f"{megabytes(found.response_bytes)}{mark}")
+            rows[2].append(f"{megabytes(found.evaluation_key_bytes)}{mark}")
+        elif name == LANDMARKS and protocol.landmark_seconds is not None:
+            rows[0].append(f"{protocol.landmark_seconds:.2g} s (clear)")
+            rows[1].append("-")
+            rows[2].append("-")
+        else:
+            for row in rows:
+                row.append("-")
+    return rows
 
 
 def _short(system: System) -> str:
