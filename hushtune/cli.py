@@ -368,20 +368,6 @@ def config_check(
         raise ConfigError("\n".join(wrong))
 
 
-@app.command()
-def token(
-    file: Annotated[Path, typer.Argument(help="The tokens file; made where it does not exist.")],
-    name: Annotated[str, typer.Argument(help="The client's name.")],
-) -> None:
-    """Make a token for a client of `serve --tokens`, and print it once; the file holds its hash.
-
-    Example: [bold]hushtune token tokens.txt alice[/bold]
-    """
-    from hushtune.service.tokens import add_token
-
-    sys.stdout.write(add_token(file, name) + "\n")
-
-
 def main() -> None:
     """Run the command line: errors in a line or two, exit code 1."""
     warnings.filterwarnings("ignore", message="Named tensors")  # of torch, for Brevitas' authors
