@@ -8,12 +8,7 @@ Every model refuses unknown keys.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -353,6 +348,16 @@ class Config(Settings):
     fhe: FheSettings = FheSettings()
     fold: FoldSettings | None = None
     """Set by ``hushtune evaluate``: the fold of a cross-validation that this run trains for."""
+
+    @property
+    def fold_number(self) -> int:
+        """Number of the fold, 0 outside of a cross-validation; also of the sounds that test."""
+        return self.fold.number if self.fold else 0
+
+    @property
+    def sound_groups(self) -> int:
+        """Groups of recordings: one for each fold, or one for testing and one for training."""
+        return self.fold.of if self.fold else 2
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

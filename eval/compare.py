@@ -85,7 +85,7 @@ def _system(protocol: str, first: System, second: System) -> Iterator[Difference
             "auroc": "AUROC",
             "oscr": "OSCR",
             "dir_1": "DIR, 1 %",
-            "dir_5": "DIR, 5 %",
+            "found_and_accepted": "DIR, 5 %",
         }
         measures += [
             (text, getattr(first.rejection, name), getattr(second.rejection, name))

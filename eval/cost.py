@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..configs.errors import ConfigError
 from ..configs.schema import Config
 from ..fhe.artifact import ArtifactConfig
+from ..fhe.timing import timed
 from ..model.frontend import IMAGE_LIMIT, FrontEnd
 from ..training.files import write_atomically
 
@@ -278,12 +279,6 @@ def _peak_bytes() -> int:
     return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
 
 
-def _timed(function: Callable) -> tuple:
-    started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started
-
-
 def _median(seconds: list[float]) -> float:
     return float(np.median(seconds))
 
@@ -315,7 +310,7 @@ def compile_stage(task: Task, work: Path) -> dict:
         for step in range(WARM_UP_STEPS):
             network(_images(task, WARM_UP_BATCH, step))
     calibration = _images(task, settings.fhe.calibration_clips, WARM_UP_STEPS).numpy()
-    module, seconds = _timed(lambda: compile_network(network, calibration, settings.fhe))
+    module, seconds = timed(lambda: compile_network(network, calibration, settings.fhe))
     parts = work / "parts"
     FHEModelDev(str(parts), module).save(via_mlir=True)
     circuit = module.fhe_circuit
@@ -332,12 +327,12 @@ def compile_stage(task: Task, work: Path) -> dict:
 def encrypt_stage(task: Task, work: Path) -> dict:
     """The client's first half: create keys, encrypt the queries."""
     client = FHEModelClient(str(work / "parts"))
-    _, key_seconds = _timed(lambda: client.generate_private_and_evaluation_keys(force=True))
+    _, key_seconds = timed(lambda: client.generate_private_and_evaluation_keys(force=True))
     evaluation_keys = client.get_serialized_evaluation_keys()
     (work / "evaluation-keys").write_bytes(evaluation_keys)
     seconds = []
     for number, image in enumerate(_images(task, task.queries, WARM_UP_STEPS + 1).numpy()):
-        query, encrypt = _timed(lambda image=image: client.quantize_encrypt_serialize(image[None]))
+        query, encrypt = timed(lambda image=image: client.quantize_encrypt_serialize(image[None]))
         (work / f"query-{number}").write_bytes(query)
         seconds.append(encrypt)
     (work / "keys").write_bytes(client.client.keys.serialize())
@@ -352,19 +347,19 @@ def encrypt_stage(task: Task, work: Path) -> dict:
 
 def serve_stage(task: Task, work: Path) -> dict:
     """The server: open its part and the evaluation keys, compute the responses."""
-    server, load_seconds = _timed(lambda: FHEModelServer(str(work / "parts")))
+    server, load_seconds = timed(lambda: FHEModelServer(str(work / "parts")))
     uploaded = (work / "evaluation-keys").read_bytes()
-    keys, key_load_seconds = _timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
+    keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
 
     def answer(query: bytes) -> bytes:
         return server.run(fhe.Value.deserialize(query), keys).serialize()
 
-    _, first_seconds = _timed(lambda: answer((work / "query-0").read_bytes()))
+    _, first_seconds = timed(lambda: answer((work / "query-0").read_bytes()))
     seconds, cpu_seconds = [], []
     for number in range(task.queries):
         query = (work / f"query-{number}").read_bytes()
         before = time.process_time()
-        response, compute = _timed(lambda query=query: answer(query))
+        response, compute = timed(lambda query=query: answer(query))
         cpu_seconds.append(time.process_time() - before)
         seconds.append(compute)
         (work / f"response-{number}").write_bytes(response)
@@ -386,7 +381,7 @@ def decrypt_stage(task: Task, work: Path) -> dict:
     seconds = []
     for number in range(task.queries):
         response = (work / f"response-{number}").read_bytes()
-        logits, decrypt = _timed(
+        logits, decrypt = timed(
             lambda response=response: client.deserialize_decrypt_dequantize(response)
         )
         if logits.shape != (1, task.songs + 1):

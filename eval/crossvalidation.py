@@ -24,16 +24,15 @@ from ..configs.schema import Config, FoldSettings
 from ..training.files import write_atomically
 from ..training.parallel import release_workers
 from ..training.passages import clip_seconds
-from ..training.pool import remove_images
+from ..training.pool import TrainingData, remove_images
 from ..training.run import Run
 from ..training.sounds import split_sounds
-from ..training.trainer import prepare_data, prepare_split
+from ..training.trainer import prepare_split
 from .fold import FoldSettings as Judges
 from .fold import evaluate_fold
 from .references import Reference, prepare_references
 
 Protocol = Literal["conditions", "passages", "halves", "trained"]
-PROTOCOLS: tuple[Protocol, ...] = ("conditions", "passages", "halves", "trained")
 PASSAGE_SHORT_CLIPS = 0.5
 """Share of short clips in training where the test clips are shorter than the crop."""
 
@@ -125,6 +124,7 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
                 clip_seconds(config, reference.seconds)
             except CatalogueError as error:
                 raise CatalogueError(f"{track.path}: {error}") from error
+    shared: TrainingData | None = None  # whose images all folds that hold out sounds alone use
     started = time.monotonic()
     for done, (name, config) in enumerate(todo):
         left = ""
@@ -135,16 +135,16 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
         run = _fold_run(plan, base, name, config)
         of = config.fold.of if config.fold else None
         beginning = time.monotonic()
-        result = evaluate_fold(run, references[of], plan.judges, announce=announce)
+        result, data = evaluate_fold(run, references[of], plan.judges, announce=announce)
         result.facts["seconds"] = round(time.monotonic() - beginning, 1)
         result.save(plan.fold_file(name))
         release_workers()
         if config.fold is not None and config.fold.holds_passages:
-            remove_images(prepare_data(run))
-    for name, config in todo:
-        if config.fold is not None and not config.fold.holds_passages:
-            remove_images(prepare_data(_fold_run(plan, base, name, config)))
-            break
+            remove_images(data)
+        elif config.fold is not None:
+            shared = data
+    if shared is not None:
+        remove_images(shared)
 
 
 def _fold_run(plan: Plan, base: Run, name: str, config: Config) -> Run:

@@ -18,9 +18,9 @@ from ..training.calibration import calibrate, network_logits
 from ..training.clips import TestClip
 from ..training.files import replacing
 from ..training.passages import training_spans
+from ..training.pool import TrainingData
 from ..training.run import Run
 from ..training.sounds import split_sounds
-from ..training.trainer import calibration_clips as network_calibration
 from ..training.trainer import prepare_data, train
 from .landmarks import LandmarkIndex
 from .mfcc import MfccVote
@@ -103,7 +103,7 @@ def evaluate_fold(
     settings: FoldSettings,
     *,
     announce: Callable[[str], None] = print,
-) -> FoldResult:
+) -> tuple[FoldResult, TrainingData]:
     """Train a fold's run where it is not trained yet, and judge its test clips.
 
     Args:
@@ -112,13 +112,17 @@ def evaluate_fold(
         settings: what to evaluate.
         announce: told in one line each what happens.
 
+    Returns:
+        What the report needs, and what the fold trained on, whose images are still in the cache.
+
     Raises:
         RunError: training opened something that is held out for testing.
     """
     config, split = run.config, run.split()
     begun = run.path("metrics.jsonl").exists()
     started = time.monotonic()
-    train(config, run=run, announce=announce, keep_images=True)
+    data = prepare_data(run)
+    train(config, run=run, data=data, announce=announce)
     check_for_leaks(run)
     facts: dict = {"resumed": begun, "train_seconds": round(time.monotonic() - started, 1)}
     clips = fold_clips(config, split)
@@ -127,11 +131,9 @@ def evaluate_fold(
         marks = [reference.landmarks for reference in references]
         spans = [training_spans(config, reference.seconds) for reference in references]
         LandmarkIndex.build(marks, spans).save(index)
-    started = time.monotonic()
     features = render_features(
         run, clips, mfcc=settings.mfcc, index=index, title="Rendering test clips"
     )
-    facts["render_seconds"] = round(time.monotonic() - started, 1)
     judgements = _network_judgements(run, clips, features.images, settings)
     sample = encrypted_sample(config, clips, split.unknown_class, settings.encrypted_clips)
     if settings.mfcc or settings.landmarks:
@@ -151,7 +153,6 @@ def evaluate_fold(
         facts["landmark_seconds_a_clip"] = features.landmark_seconds
         index.unlink()
     if settings.mfcc:
-        started = time.monotonic()
         judged, encrypted, costs = _mfcc_judgements(
             config, references, features.mfcc, strangers.mfcc, sample
         )
@@ -159,11 +160,9 @@ def evaluate_fold(
         if encrypted is not None:
             judgements[MFCC_ENCRYPTED] = encrypted
             facts["mfcc_costs"] = costs
-        facts["mfcc_seconds"] = round(time.monotonic() - started, 1)
     if len(sample):
-        started = time.monotonic()
         folder = run.path("artifact.partial")
-        module, manifest = build(run, folder, announce=announce)
+        module, manifest = build(run, folder, data=data, announce=announce)
         done = execute(folder, module, features.images[sample].numpy(), title="Real FHE")
         decision = run.decision(quantized=True)
         thresholds = judgements[QUANTIZED].thresholds
@@ -174,9 +173,8 @@ def evaluate_fold(
             "widest_bits": manifest["circuit"]["widest_bits"],
         }
         facts["fhe_compute_seconds"] = done.compute_seconds
-        facts["fhe_seconds"] = round(time.monotonic() - started, 1)
         shutil.rmtree(folder)
-    return FoldResult(clips, judgements, facts)
+    return FoldResult(clips, judgements, facts), data
 
 
 def check_for_leaks(run: Run) -> None:
@@ -217,24 +215,21 @@ def _network_judgements(
 ) -> dict[str, Judgement]:
     """Both networks on all clips, and on sub-catalogues of the main test's."""
     config = run.config
-    data = prepare_data(run)
-    calibrating, labels = network_calibration(run, data)
     everything = np.arange(len(clips))
     truth = np.array([clip.label for clip in clips])
     main = np.array([is_main(clip) for clip in clips])
-    songs = len(data.known)
+    songs = run.split().unknown_class
     result = {}
     for name, quantized in ((FLOAT, False), (QUANTIZED, True)):
         network, decision = run.network(quantized=quantized), run.decision(quantized=quantized)
-        reference = network_logits(network, calibrating)
+        labels, reference = run.calibration(quantized=quantized)
         logits = network_logits(network, images)
         thresholds = _thresholds(decision.score(reference[labels == songs]))
         result[name] = _judge_logits(logits, everything, decision, thresholds)
         for size in settings.catalogue_sizes:
             if size >= songs:
                 continue
-            fold = config.fold.number if config.fold else 0
-            rng = np.random.default_rng([config.seed, 16, fold, size])
+            rng = np.random.default_rng([config.seed, 16, config.fold_number, size])
             kept = np.sort(rng.choice(songs, size, replace=False))
             columns = np.append(kept, songs)
             inside = np.isin(labels, columns)
@@ -270,7 +265,7 @@ def _mfcc_judgements(
     rng = np.random.default_rng([config.seed, 17])
     model.compile(features[rng.choice(len(features), min(500, len(features)), replace=False)])
     top, score, costs = model.judge_encrypted([clips[place] for place in sample])
-    return clear, Judgement(sample, _three(top), score, thresholds), vars(costs)
+    return clear, Judgement(sample, _three(top), score, thresholds), costs
 
 
 def _three(top: np.ndarray) -> np.ndarray:

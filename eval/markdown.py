@@ -193,7 +193,7 @@ def _protocol(protocol: ProtocolResult, pictures: Sequence[str], folder: str) ->
                     _text(r.oscr),
                     _text(r.dir_1),
                     _text(r.alarms_1),
-                    _text(r.dir_5),
+                    _text(r.found_and_accepted),
                     f"{100 * r.dir_1_on_test:.1f} %",
                 ]
                 for system in protocol.systems

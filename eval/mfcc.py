@@ -7,10 +7,8 @@ each song and window; the vote is the client's. What the winner left open is set
 standardised, and the winner's share of the votes tells unknown songs.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from tempfile import TemporaryDirectory
 
@@ -19,6 +17,8 @@ import torch
 from scipy.fft import next_fast_len
 from sklearn.exceptions import ConvergenceWarning
 from torchaudio.transforms import MFCC
+
+from ..fhe.timing import timed
 
 WINDOW_SECONDS = 0.5
 COEFFICIENTS = 20
@@ -60,28 +60,6 @@ def mfcc_windows(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     # the channel dimension makes the transform clip levels for each window by itself
     parts = torch.from_numpy(whole).reshape(windows, 1, length)
     return _transform(sample_rate)(parts).mean(-1)[:, 0].numpy()
-
-
-@dataclass(frozen=True)
-class EncryptedCosts:
-    """What clips cost in real FHE.
-
-    Attributes:
-        windows: of all clips together.
-        key_seconds: to make the keys, once.
-        encrypt_seconds, compute_seconds, decrypt_seconds: a clip, medians.
-        query_bytes, response_bytes: a clip, medians.
-        evaluation_key_bytes: sent once.
-    """
-
-    windows: int
-    key_seconds: float
-    encrypt_seconds: float
-    compute_seconds: float
-    decrypt_seconds: float
-    query_bytes: int
-    response_bytes: int
-    evaluation_key_bytes: int
 
 
 class MfccVote:
@@ -156,15 +134,16 @@ class MfccVote:
             warnings.simplefilter("ignore")
             self.model.compile(self._standardise(features))
 
-    def judge_encrypted(
-        self, clips: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, EncryptedCosts]:
+    def judge_encrypted(self, clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict]:
         """Name clips as `judge` does, every window in real FHE between a client and a server.
 
         Windows are encrypted and computed one by one, as the winner does it.
 
         Args:
             clips: of each the features, float [windows, 20]; at least one clip and window.
+
+        Returns:
+            Top and score as `judge` gives them; seconds and bytes by name, of a clip the medians.
 
         Raises:
             ValueError: no clips, or one without windows.
@@ -180,16 +159,16 @@ class MfccVote:
         with TemporaryDirectory() as folder:
             FHEModelDev(folder, self.model).save()
             client, server = FHEModelClient(folder), FHEModelServer(folder)
-        key_seconds = _timed(lambda: client.generate_private_and_evaluation_keys(force=True))[1]
+        key_seconds = timed(lambda: client.generate_private_and_evaluation_keys(force=True))[1]
         keys = client.get_serialized_evaluation_keys()
         probabilities, costs = [], []  # a clip each
         for clip in clips:
             rows = self._standardise(clip)[:, None]
-            queries, encrypt = _timed(
+            queries, encrypt = timed(
                 lambda r=rows: [client.quantize_encrypt_serialize(x) for x in r]
             )
-            responses, compute = _timed(lambda q=queries: [server.run(x, keys) for x in q])
-            answers, decrypt = _timed(
+            responses, compute = timed(lambda q=queries: [server.run(x, keys) for x in q])
+            answers, decrypt = timed(
                 lambda r=responses: [client.deserialize_decrypt_dequantize(x) for x in r]
             )
             probabilities.append(np.concatenate(answers))
@@ -200,16 +179,15 @@ class MfccVote:
         return (
             top,
             score,
-            EncryptedCosts(
-                windows=sum(map(len, clips)),
-                key_seconds=key_seconds,
-                encrypt_seconds=encrypt,
-                compute_seconds=compute,
-                decrypt_seconds=decrypt,
-                query_bytes=round(query),
-                response_bytes=round(response),
-                evaluation_key_bytes=len(keys),
-            ),
+            {
+                "key_seconds": key_seconds,
+                "encrypt_seconds": encrypt,
+                "compute_seconds": compute,
+                "decrypt_seconds": decrypt,
+                "query_bytes": round(query),
+                "response_bytes": round(response),
+                "evaluation_key_bytes": len(keys),
+            },
         )
 
     def _standardise(self, features: np.ndarray) -> np.ndarray:
@@ -231,9 +209,3 @@ def _check_windows(clips: Sequence[np.ndarray]) -> None:
     for number, clip in enumerate(clips):
         if not len(clip):
             raise ValueError(f"clip {number}: windows=0. Expected clips of {WINDOW_SECONDS} s.")
-
-
-def _timed(function: Callable):
-    started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started

@@ -53,9 +53,10 @@ class Reference:
 
     def rows(self, config: Config) -> np.ndarray:
         """The MFCC windows that the config's fold may train on: float32 [windows, 20]."""
-        test = split_sounds_numbers(config)[0]
         noisy = next(
-            part for part, group in zip(self.noisy, self.groups, strict=True) if group != test
+            part
+            for part, group in zip(self.noisy, self.groups, strict=True)
+            if group != config.fold_number
         )
         starts = np.arange(len(self.clean)) * WINDOW_SECONDS
         inside = np.zeros(len(starts), bool)
@@ -64,14 +65,9 @@ class Reference:
         return np.concatenate([self.clean[inside], noisy[inside]])
 
 
-def split_sounds_numbers(config: Config) -> tuple[int, int]:
-    """The group of sounds that tests, and how many groups there are."""
-    return (config.fold.number, config.fold.of) if config.fold else (0, 2)
-
-
 def prepare_references(tracks: tuple[Track, ...], config: Config, cache: Path) -> list[Reference]:
     """The references of tracks, made where the cache lacks them."""
-    test, of = split_sounds_numbers(config)
+    of = config.sound_groups
     # two groups each, so that every fold finds one that it does not test with
     groups = [(place % of, (place + 1) % of) for place in range(len(tracks))]
     if config.fold is None:

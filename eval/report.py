@@ -1,7 +1,6 @@
 """From finished folds to a report: every figure with its interval, ready to be read or compared."""
 
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -88,11 +87,12 @@ def make_report(plan: Plan, costs: Sequence[CostRow], command: str) -> Report:
     split = run.split()
     first = plan.fold_names()[0][1]
     references = prepare_references(split.known, first, run.cache)
+    index = LandmarkIndex.build([reference.landmarks for reference in references])
     protocols = []
     for protocol in plan.protocols:
         names = [name for name, _ in plan.fold_names() if name.startswith(f"{protocol}-")]
         folds = [Fold.load(plan.fold_file(name), n) for n, name in enumerate(names)]
-        protocols.append(_protocol(protocol, folds, split, references))
+        protocols.append(_protocol(protocol, folds, split, references, index))
     return Report(
         format="hushtune-report/1",
         name=plan.config.name,
@@ -105,7 +105,7 @@ def make_report(plan: Plan, costs: Sequence[CostRow], command: str) -> Report:
         training=_budget(plan.config),
         protocols=protocols,
         costs=list(costs),
-        duplicates=_duplicates(split, references),
+        duplicates=_duplicates(split, references, index),
         skipped_tracks=len(run.read_json("catalogue.json")["skipped"]),
     )
 
@@ -186,7 +186,11 @@ def _budget(config: Config) -> str:
 
 
 def _protocol(
-    name: str, folds: list[Fold], split: Split, references: Sequence[Reference]
+    name: str,
+    folds: list[Fold],
+    split: Split,
+    references: Sequence[Reference],
+    index: LandmarkIndex,
 ) -> ProtocolResult:
     tracks = [*split.known, *split.unknown_test]
     ids, genres = [track.id for track in tracks], np.array([track.genre for track in tracks])
@@ -223,7 +227,7 @@ def _protocol(
         fhe_costs=_costs(folds, "fhe_costs", "fhe_compute_seconds"),
         mfcc_costs=_costs(folds, "mfcc_costs", None),
         landmark_seconds=_median(folds, "landmark_seconds_a_clip"),
-        worst_tracks=_worst(judged[QUANTIZED], split, references),
+        worst_tracks=_worst(judged[QUANTIZED], split, references, index),
         train_seconds=[f.facts["train_seconds"] for f in folds if not f.facts["resumed"]],
         fold_seconds=[f.facts["seconds"] for f in folds if not f.facts["resumed"]],
     )
@@ -312,8 +316,6 @@ def _rejection(clips: Clips) -> Rejection:
         oscr=area(lambda c: oscr(c.first, c.score, ~c.known)),
         dir_1=over_known(clips.first & strict),
         alarms_1=over_unknown(strict),
-        dir_5=over_known(clips.first & shipped),
-        alarms_5=over_unknown(shipped),
         dir_1_on_test=float(curve[0]),
         dir_5_on_test=float(curve[1]),
     )
@@ -401,22 +403,24 @@ def _median(folds: list[Fold], key: str) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _duplicates(split: Split, references: Sequence[Reference]) -> list[Duplicate]:
+def _duplicates(
+    split: Split, references: Sequence[Reference], index: LandmarkIndex
+) -> list[Duplicate]:
     marks = [reference.landmarks for reference in references]
-    pairs = near_duplicates(marks, LandmarkIndex.build(marks), DUPLICATE_SHARE)
+    pairs = near_duplicates(marks, index, DUPLICATE_SHARE)
     return [
         Duplicate(first=split.known[i].name, second=split.known[j].name, share=share)
         for i, j, share in pairs
     ]
 
 
-def _worst(clips: Clips, split: Split, references: Sequence[Reference]) -> list[WorstTrack]:
+def _worst(
+    clips: Clips, split: Split, references: Sequence[Reference], index: LandmarkIndex
+) -> list[WorstTrack]:
     """The tracks the quantized network misses most, and what may be the reason."""
     mine = clips.where(clips.main & clips.known)
     shares = {track: mine.first[mine.track == track].mean() for track in np.unique(mine.track)}
     typical = np.median([len(r.landmarks) / r.seconds for r in references])
-    marks = [reference.landmarks for reference in references]
-    index = LandmarkIndex.build(marks)
     result = []
     for track in sorted(shares, key=lambda t: (shares[t], t))[:WORST]:
         if shares[track] == 1.0:
@@ -425,7 +429,8 @@ def _worst(clips: Clips, split: Split, references: Sequence[Reference]) -> list[
         other, times = Counter(wrong.top[:, 0].tolist()).most_common(1)[0]
         here, there, reference = split.known[track], split.known[other], references[track]
         reasons = []
-        common = index.match(marks[track])[other] / max(1, len(marks[track]))
+        marks = reference.landmarks
+        common = index.match(marks)[other] / max(1, len(marks))
         if common >= DUPLICATE_SHARE:
             reasons.append(f"shares {common:.0%} of its landmarks with it")
         if here.artist and here.artist == there.artist and times > len(wrong.label) / 3:
@@ -447,10 +452,3 @@ def _worst(clips: Clips, split: Split, references: Sequence[Reference]) -> list[
             )
         )
     return result
-
-
-def copy_pictures(source: Path, target: Path, names: Sequence[str]) -> None:
-    """Copy pictures from one folder to another."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        shutil.copy(source / name, target / name)

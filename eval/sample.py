@@ -92,7 +92,7 @@ def encrypted_sample(config: Config, clips: list[TestClip], unknown: int, count:
     main = [place for place, clip in enumerate(clips) if is_main(clip)]
     if count is None:
         return np.array(main)
-    fold = config.fold.number if config.fold else 0
+    fold = config.fold_number
     rng = np.random.default_rng([config.seed, 15, fold])
     ratios = config.augment.test_snr_db
     chosen: list[int] = []

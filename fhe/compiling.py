@@ -1,7 +1,6 @@
 """Compiling a trained network to FHE and exporting it as an artifact that has proved itself."""
 
 import shutil
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ from torch import Tensor
 from ..configs.errors import CompileError
 from ..configs.schema import FheSettings
 from ..model.network import Network
+from ..training.calibration import network_logits
 from ..training.clips import ClipImages, clip_images, list_test_clips
 from ..training.files import save_array
 from ..training.parallel import progress_bar
+from ..training.pool import TrainingData
 from ..training.run import Run
-from ..training.trainer import training_images
+from ..training.trainer import prepare_data, training_images
 from .artifact import (
     FORMAT_VERSION,
     ArtifactConfig,
@@ -34,6 +35,7 @@ from .artifact import (
 )
 from .client import Client
 from .server import Server
+from .timing import timed
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
@@ -86,14 +88,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def calibration_images(run: Run, network: Network) -> np.ndarray:
+def calibration_images(run: Run, network: Network, data: TrainingData) -> np.ndarray:
     """Training images that span the ranges of all accumulators.
 
     Half are those that drive the first layer furthest, short of the width it was trained to be
     rounded at (else the compiler would round more coarsely than training did); half are random.
     """
     wanted = run.config.fhe.calibration_clips
-    images = training_images(run, CALIBRATION_POOL * wanted)
+    images = training_images(run, data, CALIBRATION_POOL * wanted)
     reach, limit = _reach(network, images)
     images, reach = images[reach <= limit], reach[reach <= limit]
     wanted = min(wanted, len(images))
@@ -196,13 +198,18 @@ def export(
 
 
 def build(
-    run: Run, folder: Path, *, announce: Callable[[str], None] = print
+    run: Run,
+    folder: Path,
+    *,
+    data: TrainingData | None = None,
+    announce: Callable[[str], None] = print,
 ) -> tuple[QuantizedModule, dict]:
     """Compile a trained run and write an artifact that has yet to prove itself.
 
     Args:
         run: trained.
         folder: written anew.
+        data: what the run was trained on; prepared where None.
         announce: told in a line what was compiled.
 
     Returns:
@@ -213,10 +220,8 @@ def build(
         RunError: training has not finished.
     """
     network = run.network(quantized=True)
-    calibration = calibration_images(run, network)
-    started = time.perf_counter()
-    module = compile_network(network, calibration, run.config.fhe)
-    compile_seconds = time.perf_counter() - started
+    calibration = calibration_images(run, network, data or prepare_data(run))
+    module, compile_seconds = timed(lambda: compile_network(network, calibration, run.config.fhe))
     circuit = module.fhe_circuit
     announce(
         f"Compiled in {compile_seconds:.0f} s: {circuit.programmable_bootstrap_count} PBS, "
@@ -326,7 +331,7 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
         title: shown beside the progress bar.
     """
     client, server = Client(folder), Server(folder)
-    key_seconds = _timed(client.create_keys)[1]
+    key_seconds = timed(client.create_keys)[1]
     uploaded = client.evaluation_keys()
     keys = server.load_keys(uploaded)
     executed, simulated, seconds = [], [], []
@@ -334,9 +339,9 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
     with progress_bar() as bar:
         task = bar.add_task(title, total=len(images), note="")
         for image in images:
-            query, encrypt = _timed(lambda image=image: client.encrypt_image(image))
-            response, compute = _timed(lambda query=query: server.run(query, keys))
-            logits, decrypt = _timed(lambda response=response: client.decrypt_logits(response))
+            query, encrypt = timed(lambda image=image: client.encrypt_image(image))
+            response, compute = timed(lambda query=query: server.run(query, keys))
+            logits, decrypt = timed(lambda response=response: client.decrypt_logits(response))
             executed.append(logits)
             simulated.append(module.forward(image[None], fhe="simulate").reshape(-1))
             seconds.append((encrypt, compute, decrypt))
@@ -357,7 +362,7 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
 
 
 def _agreement(run: Run, execution: Execution, clips: ClipImages) -> Agreement:
-    quantized = answers_in_the_clear(run, clips.images)
+    quantized = network_logits(run.network(quantized=True), clips.images)
     decide = run.decision(quantized=True).classes
     answers, wanted = decide(execution.executed), decide(quantized)
     return Agreement(
@@ -367,15 +372,3 @@ def _agreement(run: Run, execution: Execution, clips: ClipImages) -> Agreement:
         float(np.abs(execution.executed - quantized).max()),
         int((answers == clips.labels.numpy()).sum()),
     )
-
-
-def answers_in_the_clear(run: Run, images: Tensor) -> np.ndarray:
-    """Logits of the quantized network without encryption: float [clips, classes]."""
-    with torch.no_grad():
-        return run.network(quantized=True)(images).numpy()
-
-
-def _timed(function: Callable):
-    started = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - started

@@ -98,8 +98,7 @@ class ClipRenderer:
     def __call__(self, clip: TestClip) -> np.ndarray:
         """The waveform of a clip: mono samples, float32 [n]."""
         config, rate = self.config, self.config.signal.sample_rate_hz
-        fold = config.fold.number if config.fold else 0
-        rng = np.random.default_rng([config.seed, 8, fold, clip.seed])
+        rng = np.random.default_rng([config.seed, 8, config.fold_number, clip.seed])
         wave = _track(clip.track.path, rate)
         samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
         passage = held_out(config, len(wave) / rate)

@@ -9,6 +9,7 @@ runs/demo/
   metrics.jsonl        one line a log interval
   curve.png            the learning curve
   float.pt, quantized.pt
+  calibration.npz      labels and logits of the clips that set the verdict
   decision.json        when to answer "unknown"
   opened.json          every file that was opened to make what training saw
   result.json          accuracy on test clips
@@ -17,6 +18,7 @@ runs/demo/
 
 import json
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from ..configs.schema import Config, FheSettings
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
-from .files import write_atomically
+from .files import replacing, write_atomically
 from .split import Split
 
 
@@ -129,6 +131,28 @@ class Run:
         """The calibrated verdict of the network or of its floating-point twin."""
         decisions = self.read_json("decision.json")
         return Decision.from_json(decisions["quantized" if quantized else "float"])
+
+    def write_calibration(self, labels: np.ndarray, logits: dict[str, np.ndarray]) -> None:
+        """Keep what the verdicts were calibrated on.
+
+        Args:
+            labels: of the calibration clips, int [clips]; the last class is "unknown".
+            logits: of the networks ``float`` and ``quantized``, float [clips, classes].
+        """
+        with replacing(self.path("calibration.npz")) as partial, partial.open("wb") as file:
+            np.savez(file, labels=labels, **logits)
+
+    def calibration(self, *, quantized: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and logits that a network's verdict was calibrated on, as they were written.
+
+        Raises:
+            RunError: missing or damaged.
+        """
+        try:
+            with np.load(self.path("calibration.npz")) as file:
+                return file["labels"], file["quantized" if quantized else "float"]
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise RunError(f"{self.path('calibration.npz')}: cannot be read ({error}).") from error
 
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file of this run."""

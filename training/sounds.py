@@ -103,7 +103,7 @@ def split_sounds(config: Config) -> SoundSplit:
         CatalogueError: missing, malformed, or fewer recordings than groups.
     """
     augment, rate = config.augment, config.signal.sample_rate_hz
-    groups = config.fold.of if config.fold else 2
+    groups = config.sound_groups
     share = None if config.fold else augment.test_share
     noise = _grouped(augment.noise, _noise, groups, share, config.seed)
     rooms = _grouped(augment.impulse_responses, _room, groups, share, config.seed)
@@ -111,7 +111,7 @@ def split_sounds(config: Config) -> SoundSplit:
         Sounds(number, SoundPool(noise[number], rate), SoundPool(rooms[number], rate))
         for number in range(groups)
     ]
-    test = sounds.pop(config.fold.number if config.fold else 0)
+    test = sounds.pop(config.fold_number)
     return SoundSplit(test, tuple(sounds))
 
 

@@ -51,7 +51,7 @@ def train(
     *,
     announce: Callable[[str], None] = print,
     run: Run | None = None,
-    keep_images: bool = False,
+    data: TrainingData | None = None,
 ) -> Run:
     """Train a configuration, or go on with its interrupted run.
 
@@ -59,7 +59,7 @@ def train(
         config: all settings.
         announce: told in one line each what happens.
         run: where the run lies; ``<runs>/<name>`` where None.
-        keep_images: leave the training images in the cache, for other folds.
+        data: of `prepare_data`, whose training images then stay in the cache, for other folds.
 
     Returns:
         The finished run.
@@ -74,7 +74,7 @@ def train(
         announce(f"{run.folder}: already trained.")
         return run
     torch.manual_seed(config.seed)
-    data = prepare_data(run)
+    keep_images, data = data is not None, data or prepare_data(run)
     paths = make_images(
         data, stream=TRAINING, count=config.training.images, title="Making training images"
     )
@@ -91,12 +91,16 @@ def train(
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
-    images, labels = calibration_clips(run, data)
-    decisions = {}
-    for phase in PHASES:
-        logits = network_logits(run.network(quantized=phase == "quantized"), images)
-        decision = calibrate(logits, labels, config.training.false_alarms)
-        decisions[phase] = decision.to_json()
+    images, labels = _calibration_clips(run, data)
+    logits = {
+        phase: network_logits(run.network(quantized=phase == "quantized"), images)
+        for phase in PHASES
+    }
+    run.write_calibration(labels, logits)
+    decisions = {
+        phase: calibrate(logits[phase], labels, config.training.false_alarms).to_json()
+        for phase in PHASES
+    }
     run.write_json("decision.json", decisions)
     if not keep_images:
         remove_images(data)
@@ -148,9 +152,8 @@ def prepare_data(run: Run) -> TrainingData:
     )
 
 
-def training_images(run: Run, count: int) -> Tensor:
+def training_images(run: Run, data: TrainingData, count: int) -> Tensor:
     """Images drawn as in training, for calibration: float [count, channels, bands, columns]."""
-    data = prepare_data(run)
     paths = make_images(data, stream=COMPILING, count=count, title="Drawing calibration clips")
     images = load_pool(paths, run.front_end(), run.config.seed).images[:count].float()
     for path in paths:
@@ -158,7 +161,7 @@ def training_images(run: Run, count: int) -> Tensor:
     return images
 
 
-def calibration_clips(run: Run, data: TrainingData) -> tuple[Tensor, np.ndarray]:
+def _calibration_clips(run: Run, data: TrainingData) -> tuple[Tensor, np.ndarray]:
     """Clips that set the verdict, as long as those it will be asked about.
 
     Returns:

@@ -93,10 +93,8 @@ def test_real_fhe_agrees(vote, features):
     clear_top, clear_score = vote.judge(clips)
     assert (top == clear_top).all()
     np.testing.assert_allclose(score, clear_score, atol=1e-6)
-    assert costs.windows == 4
-    assert costs.response_bytes > costs.query_bytes > 0 and costs.evaluation_key_bytes > 0
-    seconds = (costs.encrypt_seconds, costs.compute_seconds, costs.decrypt_seconds)
-    assert min(*seconds, costs.key_seconds) > 0
+    assert costs["response_bytes"] > costs["query_bytes"] > 0
+    assert min(costs.values()) > 0
 
 
 def test_what_cannot_be_judged_is_refused(vote, features):

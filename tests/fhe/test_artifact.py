@@ -95,8 +95,8 @@ def test_an_export_that_disagrees_under_fhe_fails_and_keeps_the_old_one(tiny_run
     import hushtune.fhe.compiling as compiling
 
     before = (tiny_run.path("artifact") / "manifest.json").exists()
-    honest = compiling.answers_in_the_clear
-    monkeypatch.setattr(compiling, "answers_in_the_clear", lambda *a: -honest(*a))
+    honest = compiling.network_logits
+    monkeypatch.setattr(compiling, "network_logits", lambda *a: -honest(*a))
     with pytest.raises(CompileError, match=r"differ from the quantized network's on \d of 4"):
         export(tiny_run, tiny_run.path("artifact"))
     assert (tiny_run.path("artifact") / "manifest.json").exists() == before
