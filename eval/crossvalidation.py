@@ -79,10 +79,9 @@ class Plan:
         return self.folder / "folds" / f"{name}.npz"
 
     def to_json(self) -> dict:
-        """What must be the same for an evaluation to be gone on with."""
+        """What must be the same for an evaluation to be gone on with; protocols may be added."""
         exclude = {"name", "runs", "fhe"}
         return {
-            "protocols": list(self.protocols),
             "folds": self.folds,
             "encrypted_clips": self.judges.encrypted_clips,
             "mfcc": self.judges.mfcc,

@@ -9,6 +9,7 @@ from .schema import ProtocolResult, Report, System
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import LogLocator  # noqa: E402
 
 STYLES = {
     FLOAT: ("#555555", "s", ":"),
@@ -207,6 +208,9 @@ def _cost(report: Report):
     for axis in (time, size):
         axis.set_xticks(songs, [f"{n:,}" for n in songs])
         axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if axis is time else (1,)))
+        axis.yaxis.set_major_formatter("{x:,g}")
+        axis.margins(y=0.1)
         axis.grid(alpha=0.3)
         axis.legend()
     return figure

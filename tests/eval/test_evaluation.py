@@ -78,6 +78,8 @@ def test_going_on_with_a_finished_evaluation_changes_nothing(evaluated, config):
     )
     assert {path: path.stat().st_mtime_ns for path in (folder / "folds").iterdir()} == before
     assert again.protocols == report.protocols
+    alone = evaluate(config, folds=FOLDS, protocols=["halves"], fhe_clips=2, cost_songs=None)
+    assert alone.protocols == report.protocols[1:], "a protocol's folds are there for other plans"
 
 
 def test_another_evaluation_in_the_same_folder_is_refused(evaluated, config):

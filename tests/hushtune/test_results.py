@@ -43,6 +43,10 @@ def test_the_results_are_of_the_whole_corpus():
         assert protocol.known_tracks + protocol.unknown_tracks > 500
     assert by_name["conditions"].folds == by_name["passages"].folds == 10
     assert by_name["conditions"].fhe_costs.clips >= 80
+    assert by_name["halves"].folds == 2
+    assert min(row.songs for row in report.costs) == 50
+    assert max(row.songs for row in report.costs) == 8000
+    assert {row.cores for row in report.costs} >= {1, 2}
 
 
 def test_the_documented_schema_is_todays():
