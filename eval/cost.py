@@ -347,6 +347,8 @@ def encrypt_stage(task: Task, work: Path) -> dict:
 
 def serve_stage(task: Task, work: Path) -> dict:
     """The server: open its part and the evaluation keys, compute the responses."""
+    from ..fhe import runtime  # noqa: F401 - so that a failure has an exit code
+
     server, load_seconds = timed(lambda: FHEModelServer(str(work / "parts")))
     uploaded = (work / "evaluation-keys").read_bytes()
     keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))

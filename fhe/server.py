@@ -7,6 +7,7 @@ from concrete.ml.deployment import FHEModelServer
 
 from ..configs.errors import ProtocolError
 from .artifact import Artifact
+from .runtime import ignore_broken_pipes
 from .wire import Envelope
 
 
@@ -74,5 +75,7 @@ class Server:
             result = self._model.run(value, evaluation_keys.keys)
         except RuntimeError as error:
             raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
+        finally:
+            ignore_broken_pipes()
         payload = (result[0] if isinstance(result, tuple) else result).serialize()
         return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

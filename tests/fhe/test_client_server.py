@@ -1,6 +1,9 @@
 """Real FHE on a small circuit: from a clip to an answer, and everything that must be refused."""
 
+import re
+import signal
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +43,13 @@ def test_fhe_answers_like_the_quantized_network(client, server, keys, tiny_artif
         assert len(answer.matches) == 3
         assert sum(m.probability for m in answer.matches) + answer.unknown_probability <= 1.0001
     assert agree >= len(tiny_clips) - 1
+
+
+def test_fhe_leaves_broken_pipes_to_raise_errors(client, server, keys, tiny_clips):
+    """Concrete's runtime would let a closed socket end the whole process."""
+    server.run(client.encrypt(tiny_clips[0][1]), keys)
+    ignored = re.search(r"SigIgn:\s*(\w+)", Path("/proc/self/status").read_text())[1]
+    assert int(ignored, 16) >> (signal.SIGPIPE - 1) & 1
 
 
 def test_simulation_runs_from_the_owners_part(tiny_artifact, tiny_clips):

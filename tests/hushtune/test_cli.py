@@ -74,7 +74,9 @@ def test_identify_under_real_fhe_as_json_and_as_text(tiny_artifact, tiny_clips, 
         assert answer["costs"]["query_bytes"] > 1000
         assert answer["costs"]["compute_seconds"] > 0
         assert len(answer["matches"]) == 3
-    text = hushtune("identify", tiny_artifact, paths[0], "--keys", tmp_path / "k")
+    text = hushtune("identify", tiny_artifact, paths[0], "none.wav", "--keys", tmp_path / "k")
+    assert text.returncode == 1, "Concrete's own exit function would make it 0"
+    assert "none.wav: no such file" in text.stderr
     assert re.search(r"1\. .+ \d+\.\d%", text.stdout)
     assert "received" in text.stdout
     assert "Made new keys" in result.stderr and "Made new keys" not in text.stderr
