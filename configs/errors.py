@@ -35,3 +35,7 @@ class KeyFileError(HushtuneError):
 
 class ProtocolError(HushtuneError):
     """Bytes that should be a query, a response or evaluation keys are not."""
+
+
+class ServiceError(HushtuneError):
+    """A service cannot be started or reached, refuses a request, or failed to answer it."""

@@ -26,6 +26,7 @@ MAGIC = b"HUSH"
 VERSION = 1
 KINDS = {b"Q": "query", b"R": "response", b"E": "evaluation keys", b"K": "client keys"}
 _HEADER = struct.Struct(">4sB1s32s16s32s")
+HEADER_BYTES = _HEADER.size
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Recognizer:
             ``simulate`` and ``clear`` the client and owner parts.
         mode: ``execute`` for real FHE; ``simulate`` for Concrete's simulation of it; ``clear`` for
             the quantized network without encryption.
-        keys: key file, made where it does not exist; `default_key_file` where None.
+        keys: key file, made where it does not exist; in the user's data folder where None.
 
     Raises:
         ArtifactError: missing, changed, or made with other versions.
@@ -50,7 +50,9 @@ class Recognizer:
         self.key_seconds: float | None = None
         if mode == "execute":
             self._server = Server(artifact)
-            self._keys = self._open_keys(Path(keys) if keys else default_key_file(self.artifact))
+            self._keys = self._open_keys(
+                Path(keys) if keys else key_file(data_folder(), self.artifact)
+            )
         else:
             self._logits = _owner_logits(Artifact(artifact, ("client", "owner")), mode)
 
@@ -107,10 +109,15 @@ class Recognizer:
         return self._server.load_keys(self.client.evaluation_keys())
 
 
-def default_key_file(artifact: Artifact) -> Path:
-    """Where an artifact's keys are kept: in the user's data folder, one file an artifact."""
+def key_file(folder: Path, artifact: Artifact) -> Path:
+    """Where an artifact's keys are kept in a data folder: one file an artifact."""
+    return folder / "keys" / f"{artifact.id.hex()[:16]}.keys"
+
+
+def data_folder() -> Path:
+    """Hushtune's folder among the user's data."""
     base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "hushtune" / "keys" / f"{artifact.id.hex()[:16]}.keys"
+    return base / "hushtune"
 
 
 def _owner_logits(artifact: Artifact, mode: Mode) -> Callable[[np.ndarray], np.ndarray]:

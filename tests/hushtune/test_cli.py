@@ -13,6 +13,7 @@ COMMANDS = [
     "compile",
     "identify",
     "info",
+    "listen",
     "clips",
     "demo",
     "evaluate",

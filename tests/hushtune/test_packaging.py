@@ -48,6 +48,14 @@ def test_the_shipped_configs_travel(wheel):
         assert f"hushtune/configs/{path.name}" in names
 
 
+def test_the_page_travels(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for path in (ROOT / "hushtune" / "page" / "static").iterdir():
+        assert f"hushtune/page/static/{path.name}" in names
+    for package in ("cli", "page", "remote", "service"):
+        assert f"hushtune/{package}/__init__.py" in names
+
+
 def test_every_public_name_is_there_and_documented():
     for name in hushtune.__all__:
         assert getattr(hushtune, name).__doc__, name
