@@ -5,6 +5,7 @@ The public names, loaded when first used (the FHE libraries take seconds to impo
 - `Client`: makes keys, encrypts a clip, decrypts the answer;
 - `Server`: computes on encrypted queries;
 - `Recognizer`: both in one process, for trying an artifact out;
+- `RemoteClient`, `AsyncRemoteClient`, `Progress`: a client of a service (`hushtune serve`);
 - `Answer`, `Match`, `Song`, `Costs`: what an identification gives;
 - `load_config`, `train`, `export`: from a configuration to an artifact;
 - `HushtuneError` and its kinds: every error raised on purpose.
@@ -20,6 +21,9 @@ _PUBLIC = {
     "Server": "hushtune.fhe.server",
     "EvaluationKeys": "hushtune.fhe.server",
     "Recognizer": "hushtune.recognizer",
+    "RemoteClient": "hushtune.remote",
+    "AsyncRemoteClient": "hushtune.remote",
+    "Progress": "hushtune.remote",
     "Answer": "hushtune.fhe.answer",
     "Costs": "hushtune.fhe.answer",
     "Match": "hushtune.fhe.answer",
@@ -36,6 +40,7 @@ _PUBLIC = {
     "KeyFileError": "hushtune.configs.errors",
     "ProtocolError": "hushtune.configs.errors",
     "RunError": "hushtune.configs.errors",
+    "ServiceError": "hushtune.configs.errors",
 }
 __all__ = sorted(_PUBLIC)
 

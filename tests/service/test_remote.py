@@ -1,0 +1,365 @@
+"""The client library against live servers."""
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hushtune.configs.errors import ArtifactError, AudioError, ServiceError
+from hushtune.fhe.client import Client
+
+from hushtune.recognizer import data_folder
+from hushtune.remote import AsyncRemoteClient, RemoteClient
+from hushtune.remote.client import cache_folder
+from hushtune.remote.part import check_client_zip, keep_part, unpack
+from hushtune.remote.transport import Transport
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def deletions(live) -> int:
+    """Queries that clients have asked to forget."""
+    return sum(
+        event["method"] == "DELETE" and event["path"] == "/v1/queries/{query}"
+        for event in live.events("request")
+    )
+
+
+def test_a_clip_is_identified_and_every_step_is_told(live, tiny_clips, wait_for):
+    steps, before = [], deletions(live)
+    with RemoteClient(live.url) as remote, ExitStack() as frozen:
+
+        def note(progress):
+            steps.append(progress)
+            if progress.step == "sending":
+                frozen.enter_context(live.frozen_worker())
+            if progress.step == "computing":
+                frozen.close()
+
+        answer = remote.identify(tiny_clips[0][1], on_progress=note)
+    assert answer.text == tiny_clips[0][0]
+    assert answer.costs.compute_seconds > 0 and answer.costs.response_bytes > 1000
+    told = dict.fromkeys(progress.step for progress in steps if progress.step != "waiting")
+    assert list(told) == [
+        "preparing", "encrypting", "sending", "computing", "receiving", "decrypting", "done",
+    ]  # fmt: skip
+    sent = next(progress.query for progress in steps if progress.query)
+    assert len(sent) == answer.costs.query_bytes
+    assert max(p.sent_bytes for p in steps if p.step == "preparing") > 1e6, "the keys"
+    assert len(list((cache_folder() / "client-parts").iterdir())) == 1
+    wait_for(lambda: deletions(live) == before + 1)
+
+
+def test_an_identification_given_up_is_forgotten_by_the_service(live, tiny_clips, wait_for):
+    before = deletions(live)
+
+    async def give_up():
+        async with AsyncRemoteClient(live.url) as remote:
+            await remote.prepare()
+            reached = asyncio.Event()
+
+            def note(progress):
+                if progress.step in ("waiting", "computing"):
+                    reached.set()
+
+            with live.frozen_worker():
+                task = asyncio.create_task(remote.identify(tiny_clips[0][1], on_progress=note))
+                await reached.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(give_up())
+    wait_for(lambda: deletions(live) == before + 1)
+
+
+def test_another_artifact_is_noticed_and_everything_made_anew(live, tiny_artifact, tiny_clips):
+    with RemoteClient(live.url) as remote:
+        remote.prepare()
+        right, keys = remote._remote._client, remote._remote._uploaded
+        wrong = Client(tiny_artifact)
+        wrong.artifact.manifest["id"] = "0" * 64
+        wrong.create_keys()
+        for known in (keys, "x" * 43):  # the service refuses the query, or knows no such keys
+            remote._remote._client, remote._remote._uploaded = wrong, known
+            assert remote.identify(tiny_clips[0][1]).text == tiny_clips[0][0]
+            assert remote._remote._client.artifact.id == right.artifact.id
+
+
+def test_only_the_artifact_asked_for_is_taken(live):
+    served = live.http.get("/v1/info").json()["artifact"]
+    with RemoteClient(live.url, artifact=served[:16]) as remote:
+        assert remote.prepare().artifact.id.hex() == served
+    with (
+        RemoteClient(live.url, artifact="0123456789abcdef") as remote,
+        pytest.raises(ServiceError, match="but 0123456789abcdef was asked for"),
+    ):
+        remote.prepare()
+
+
+def test_keys_are_made_and_uploaded_once(live, tiny_clips):
+    with RemoteClient(live.url) as remote:
+        first = remote.prepare().key_id
+    (record,) = (data_folder() / "uploads").iterdir()
+    uploaded = json.loads(record.read_text())["id"]
+    assert record.stat().st_mode & 0o077 == 0
+    with RemoteClient(live.url) as remote:
+        assert remote.prepare().key_id == first
+        remote.identify(tiny_clips[0][1])
+    assert json.loads(record.read_text())["id"] == uploaded
+
+
+def test_keys_the_service_lost_are_uploaded_anew(live, tiny_clips):
+    with RemoteClient(live.url) as remote:
+        remote.prepare()
+        (record,) = (data_folder() / "uploads").iterdir()
+        lost = json.loads(record.read_text())["id"]
+        assert live.http.delete(f"/v1/keys/{lost}").status_code == 204
+        assert remote.identify(tiny_clips[0][1]).text == tiny_clips[0][0]
+        assert json.loads(record.read_text())["id"] != lost
+        remote.forget()
+        assert not record.exists()
+
+
+def test_two_asynchronous_clients_at_once_do_not_mix(live, tiny_clips, tmp_path):
+    async def both():
+        async with (
+            AsyncRemoteClient(live.url, keys=tmp_path / "a.keys") as first,
+            AsyncRemoteClient(live.url, keys=tmp_path / "b.keys") as second,
+        ):
+            await first.prepare()
+            (tmp_path / "data" / "hushtune" / "uploads").rename(tmp_path / "put-aside")
+            return await asyncio.gather(
+                first.identify(tiny_clips[0][1]), second.identify(tiny_clips[1][1])
+            )
+
+    answers = asyncio.run(both())
+    assert [answer.text for answer in answers] == [name for name, _ in tiny_clips[:2]]
+
+
+def test_a_client_waits_for_a_service_that_is_starting(start_server, tiny_clips, tmp_path):
+    starting = start_server("--workers", "1", ready=False)
+    assert starting.http.get("/readyz").status_code == 503
+    with RemoteClient(starting.url, folder=tmp_path) as remote:
+        assert remote.identify(tiny_clips[0][1]).text == tiny_clips[0][0]
+    starting.kill()
+
+
+def test_errors_say_what_to_do(live, tmp_path, monkeypatch):
+    monkeypatch.setattr("hushtune.remote.transport.FIRST_PAUSE_SECONDS", 0.01)
+    with (
+        RemoteClient("http://127.0.0.1:9") as remote,
+        pytest.raises(ServiceError, match="cannot be reached .*hushtune serve"),
+    ):
+        remote.info()
+    with RemoteClient(live.url) as remote, pytest.raises(AudioError, match="no such file"):
+        remote.identify(tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9", "http://127.0.0.1:abc", "ftp://x", "http://"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(ServiceError, match="not an address"):
+        RemoteClient(url)
+
+
+@pytest.mark.parametrize("token", ["", "tök", "two words", "a\nb"])
+def test_what_is_no_token_is_refused_and_not_repeated(token):
+    with pytest.raises(ServiceError, match="token: expected the line") as told:
+        RemoteClient("http://127.0.0.1:9", token=token)
+    assert not token or token not in str(told.value)
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """A server that answers by a script, a line a request: (status, headers, body), or None."""
+    monkeypatch.setattr("hushtune.remote.transport.FIRST_PAUSE_SECONDS", 0.01)
+    script, asked = [], []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, time.monotonic()))
+            line = script.pop(0)
+            if line is None:
+                self.connection.close()
+                return
+            status, headers, body = line
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", script, asked
+    server.shutdown()
+
+
+INFO = json.dumps(
+    {"service": "hushtune", "api": 1, "artifact": "a" * 64, "client_part": {"sha256": "b" * 64}}
+).encode()
+
+
+def test_busy_services_and_broken_connections_are_asked_again(scripted):
+    url, script, asked = scripted
+    script += [(503, {"Retry-After": "1"}, b"busy"), None, (502, {}, b""), (200, {}, INFO)]
+    with RemoteClient(url) as remote:
+        assert remote.info()["artifact"] == "a" * 64
+    times = [when for _, when in asked]
+    assert len(times) == 4 and times[1] - times[0] >= 1.0 and times[3] - times[1] < 1.0
+
+
+def test_a_response_that_breaks_off_is_read_again(scripted):
+    url, script, asked = scripted
+    script += [(200, {"Content-Length": "10"}, b"half"), (200, {}, b"whole body")]
+
+    async def read():
+        transport = Transport(url, None, 10)
+        try:
+            return await transport.read("/x", lambda _: None, 100)
+        finally:
+            await transport.close()
+
+    assert asyncio.run(read()) == b"whole body"
+    script += [(200, {}, b"x" * 101)]
+    with pytest.raises(ServiceError, match="more than 100 bytes"):
+        asyncio.run(read())
+
+
+def test_a_service_that_stays_busy_is_given_up(scripted, monkeypatch):
+    url, script, asked = scripted
+    monkeypatch.setattr("hushtune.remote.transport.PATIENCE_SECONDS", 1.0)
+    body = b'{"error": {"code": "queue_full", "message": "Too many wait."}}'
+    script += [(503, {"Retry-After": "7"}, body)]
+    with RemoteClient(url) as remote, pytest.raises(ServiceError, match="Too many wait"):
+        remote.info()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"{}", INFO.replace(b"hushtune", b"other"), INFO.replace(b"a" * 64, b"../")]
+)
+def test_other_services_are_told_from_ours(scripted, body):
+    url, script, _ = scripted
+    script += [(200, {}, body)]
+    with RemoteClient(url) as remote, pytest.raises(ServiceError, match="not a Hushtune service"):
+        remote.info()
+
+
+def changed_client_zip(artifact: Path, target: Path, name: str, change) -> Path:
+    """A copy of an artifact's client.zip with one file changed."""
+    with (
+        zipfile.ZipFile(artifact / "client" / "client.zip") as old,
+        zipfile.ZipFile(target, "w") as new,
+    ):
+        for entry in old.namelist():
+            text = old.read(entry).decode()
+            new.writestr(entry, change(text) if entry == name else text)
+    return target
+
+
+SPECS, QUANTIZERS = "client.specs.json", "serialized_processing.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        (SPECS, lambda t: re.sub(r'"variance":\s*[\d.e-]+', '"variance": 0', t), "is weak"),
+        (SPECS, lambda t: re.sub(r'("variance":\s*[\d.]+e-)(\d+)', r"\g<1>99", t), "is weak"),
+        (SPECS, lambda t: re.sub(r'"lweDimension":\s*\d+', '"lweDimension": 300', t), "is weak"),
+        (SPECS, lambda t: t.replace("lweCiphertext", "plaintext"), "not encrypted"),
+        (SPECS, lambda t: t.replace('"binary"', '"ternary"'), "keys are not of the kind"),
+        (QUANTIZERS, lambda t: t.replace("UniformQuantizer", "sklearn_model"), "sklearn_model"),
+        (QUANTIZERS, lambda t: t.replace('"type_name": "type"', '"type_name": "x"'), "unknown"),
+    ],
+)
+def test_a_client_part_that_would_betray_its_user_is_refused(
+    tiny_artifact, tmp_path, name, change, told
+):
+    good = tiny_artifact / "client" / "client.zip"
+    check_client_zip(good)
+    bad = changed_client_zip(tiny_artifact, tmp_path / "bad.zip", name, change)
+    assert bad.read_bytes() != good.read_bytes()
+    with pytest.raises(ArtifactError, match=told):
+        check_client_zip(bad)
+
+
+def test_a_client_part_of_another_hash_or_form_is_refused(tmp_path):
+    data = b"no zip"
+    with pytest.raises(ArtifactError, match="does not match its SHA-256"):
+        keep_part(data, "0" * 64, tmp_path, "http://x")
+    with pytest.raises(ArtifactError, match="http://x: its client part is not one"):
+        keep_part(data, hashlib.sha256(data).hexdigest(), tmp_path, "http://x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_client_part_cannot_write_outside_of_its_folder(tmp_path):
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("../../escaped", "x")
+    with pytest.raises(Exception, match="outside of it"):
+        unpack(bad.read_bytes(), tmp_path / "in")
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_identify_from_the_command_line(live, tiny_clips, tmp_path):
+    command = [sys.executable, "-m", "hushtune", "identify", "--server", live.url, "--json"]
+    paths = [str(path) for _, path in tiny_clips[:2]]
+    done = subprocess.run([*command, *paths], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    for answer, (expected, _) in zip(answers, tiny_clips, strict=False):
+        got = "unknown" if answer["is_unknown"] else answer["matches"][0]["title"]
+        assert got in expected and answer["mode"] == "server"
+    wrong = subprocess.run([*command, "--fhe", "clear", paths[0]], capture_output=True, text=True)
+    assert wrong.returncode == 1 and "real FHE only" in wrong.stderr
+
+
+def test_the_readmes_example_runs(live, tiny_clips, tmp_path, monkeypatch, capsys):
+    readme = (ROOT / "README.md").read_text()
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", readme, re.S) if "RemoteClient" in b]
+    (tmp_path / "clip.wav").symlink_to(tiny_clips[0][1])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.replace("http://127.0.0.1:8714", live.url), "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == tiny_clips[0][0]
+
+
+def test_listening_without_a_microphone_is_explained(live, monkeypatch):
+    from hushtune.microphone import record
+
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(AudioError, match="PortAudio"):
+        record(1.0)
+
+
+def test_the_package_has_its_page(tmp_path):
+    static = Path(__file__).parents[2] / "hushtune" / "page" / "static"
+    assert {path.name for path in static.iterdir()} == {
+        "index.html", "page.js", "recorder.js", "style.css",
+    }  # fmt: skip
+    assert (
+        shutil.which("node") is None
+        or not subprocess.run(
+            ["node", "--check", static / "page.js"], capture_output=True
+        ).returncode
+    )
