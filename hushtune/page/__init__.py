@@ -1,0 +1,1 @@
+"""The local page: records or takes a file, and shows what happens to it."""
