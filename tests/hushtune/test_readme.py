@@ -53,13 +53,15 @@ def test_python_examples_compile():
 
 
 def test_links_and_pictures_exist():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    targets = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r'src="([^"]+)"', README)
+    assert len(targets) > 5
+    for target in targets:
         assert (ROOT / target).exists(), target
 
 
 def test_the_api_example_runs(tiny_artifact, tiny_clips, tmp_path, monkeypatch, capsys):
     """The README's Python, with the tiny artifact in the place of the corpus one."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "Client(" in b]
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "Server(" in b]
     (tmp_path / "artifact").symlink_to(tiny_artifact)
     (tmp_path / "clip.wav").symlink_to(tiny_clips[0][1])
     monkeypatch.chdir(tmp_path)
