@@ -14,6 +14,17 @@ from hushtune.cli.output import console, say, size
 
 app = typer.Typer()
 
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="HUSHTUNE_TOKEN", help="Bearer token, where the service wants one."),
+]
+ArtifactId = Annotated[
+    str | None,
+    typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Top = Annotated[int, typer.Option(min=1, max=100, help="How many matches to give.")]
+
 
 class FheMode(str, Enum):
     """How `identify` runs the network."""
@@ -38,16 +49,10 @@ def identify(
     server: Annotated[
         str | None, typer.Option(help="Address of a service, instead of an artifact.")
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="HUSHTUNE_TOKEN", help="Bearer token, where the service wants one."),
-    ] = None,
-    artifact_id: Annotated[
-        str | None,
-        typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    top: Annotated[int, typer.Option(min=1, max=100, help="How many matches to give.")] = 3,
+    token: Token = None,
+    artifact_id: ArtifactId = None,
+    as_json: AsJson = False,
+    top: Top = 3,
     keys: Annotated[
         Path | None,
         typer.Option(help="Key file; made on first use. Default: in your data folder."),
@@ -85,16 +90,10 @@ def listen(
     device: Annotated[
         str | None, typer.Option(help="Microphone: a part of its name, or its number.")
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="HUSHTUNE_TOKEN", help="Bearer token, where the service wants one."),
-    ] = None,
-    artifact_id: Annotated[
-        str | None,
-        typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    top: Annotated[int, typer.Option(min=1, max=100, help="How many matches to give.")] = 3,
+    token: Token = None,
+    artifact_id: ArtifactId = None,
+    as_json: AsJson = False,
+    top: Top = 3,
 ) -> None:
     """Identify what plays near the microphone, through a service.
 
@@ -115,14 +114,8 @@ def listen(
 def page(
     server: Annotated[str, typer.Option(help="Address of a service.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for any.")] = 8715,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="HUSHTUNE_TOKEN", help="Bearer token, where the service wants one."),
-    ] = None,
-    artifact_id: Annotated[
-        str | None,
-        typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
-    ] = None,
+    token: Token = None,
+    artifact_id: ArtifactId = None,
     browse: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
