@@ -3,7 +3,6 @@
 Only bytes pass between the two, exactly as over a network.
 """
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,6 +17,8 @@ from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.server import EvaluationKeys, Server
 from hushtune.model.network import Network
+
+from hushtune.folders import data_folder
 
 Mode = Literal["execute", "simulate", "clear"]
 POLL_SECONDS = 0.2
@@ -112,12 +113,6 @@ class Recognizer:
 def key_file(folder: Path, artifact: Artifact) -> Path:
     """Where an artifact's keys are kept in a data folder: one file an artifact."""
     return folder / "keys" / f"{artifact.id.hex()[:16]}.keys"
-
-
-def data_folder() -> Path:
-    """Hushtune's folder among the user's data."""
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "hushtune"
 
 
 def _owner_logits(artifact: Artifact, mode: Mode) -> Callable[[np.ndarray], np.ndarray]:

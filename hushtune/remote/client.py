@@ -23,7 +23,8 @@ from hushtune.fhe.answer import Answer
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.timing import timed
 
-from hushtune.recognizer import data_folder, key_file
+from hushtune.folders import cache_folder, data_folder
+from hushtune.recognizer import key_file
 from hushtune.remote.part import LARGEST_BYTES, keep_part
 from hushtune.remote.transport import Refused, Transport
 
@@ -105,6 +106,7 @@ class AsyncRemoteClient:
         self._wanted = artifact
         self._client: Client | None = None
         self._uploaded: str | None = None
+        self._query_seconds = 0.0
         self._under_way = 0
         self._preparing = asyncio.Lock()
         self._local = asyncio.Lock()  # the FHE client serves one thread at a time
@@ -131,6 +133,7 @@ class AsyncRemoteClient:
         try:
             info = (await self._transport.request("GET", "/v1/info")).json()
             digests = info["artifact"], info["client_part"]["sha256"]
+            float(info["limits"]["query_timeout_seconds"])
             if info["service"] != "hushtune" or info["api"] != API:
                 raise ValueError(f"service={info['service']}, api={info['api']}")
             if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
@@ -241,7 +244,9 @@ class AsyncRemoteClient:
     async def _opened(self) -> Client:
         """The client of the artifact served, with its keys; held by `_preparing`."""
         if self._client is None:
-            digest = (await self.info())["client_part"]["sha256"]
+            info = await self.info()
+            digest = info["client_part"]["sha256"]
+            self._query_seconds = float(info["limits"]["query_timeout_seconds"])
             folder = self._parts / digest
             if not (folder / "manifest.json").is_file():
                 data = await self._transport.read("/v1/client-part", lambda _: None, LARGEST_BYTES)
@@ -292,7 +297,6 @@ class AsyncRemoteClient:
         tell = on_progress or (lambda _: None)
         # a refusal that comes while so much is being sent would not be read: ask first
         await self._transport.request("GET", "/readyz")
-        limits = (await self.info())["limits"]
         async with self._local:
             keys = await asyncio.to_thread(self._client.evaluation_keys)
         made = await self._transport.request(
@@ -300,7 +304,7 @@ class AsyncRemoteClient:
             "/v1/keys",
             content=lambda: _chunks(keys, lambda n: tell(Progress("preparing", sent_bytes=n))),
             length=len(keys),
-            timeout=CHECK_SECONDS + float(limits["query_timeout_seconds"]),
+            timeout=CHECK_SECONDS + self._query_seconds,
         )
         name = made.json()["id"]
         path = self._record()
@@ -413,11 +417,6 @@ class RemoteClient:
             return future.result()
         finally:
             future.cancel()
-
-
-def cache_folder() -> Path:
-    """Where fetched client parts are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hushtune"
 
 
 async def _chunks(data: bytes, tell: Callable[[int], None]) -> AsyncIterator[bytes]:

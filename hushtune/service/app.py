@@ -4,38 +4,34 @@ import hashlib
 import io
 import logging
 import os
-import sqlite3
 import time
 import zipfile
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Annotated
 
 import anyio
 from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from hushtune.configs.errors import ServiceError
 from hushtune.fhe.artifact import Artifact
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from starlette.types import ASGIApp
 
 import hushtune
 from hushtune.service import models
-from hushtune.service.errors import Refusal, disk_full, is_disk_full
+from hushtune.service.errors import Refusal
+from hushtune.service.handlers import add_error_handlers
 from hushtune.service.logs import note
-from hushtune.service.middleware import ErrorResponse, Observed
+from hushtune.service.middleware import Observed
 from hushtune.service.queries import Queries
 from hushtune.service.settings import ServiceSettings
 from hushtune.service.store import unknown_key, unknown_query
 from hushtune.service.tokens import Tokens
-from hushtune.service.uploads import OCTETS, read_query, save_keys
+from hushtune.service.uploads import OCTETS, Places, read_query, save_keys
 
 CHUNK_BYTES = 1 << 18
 _WORDS = {
@@ -101,7 +97,7 @@ def create_app(artifact: Artifact, settings: ServiceSettings) -> tuple[ASGIApp, 
         redoc_url=None,
         lifespan=lifespan,
     )
-    _add_error_handlers(app)
+    add_error_handlers(app)
     authenticate = _authenticate(tokens)
     _add_operations(app, queries)
     _add_metrics(app, queries, authenticate)
@@ -222,7 +218,7 @@ def _add_artifact(app: FastAPI, queries: Queries, authenticate: Callable, tokens
 
 def _add_keys(app: FastAPI, queries: Queries, authenticate: Callable) -> None:
     store, settings, artifact = queries.store, queries.settings, queries.artifact
-    limit, uploads = largest_upload(artifact, settings), _Places(settings.uploads)
+    limit, uploads = largest_upload(artifact, settings), Places(settings.uploads)
     Owner = Annotated[str, Depends(authenticate)]
 
     @app.post(
@@ -354,28 +350,6 @@ def _add_queries(app: FastAPI, queries: Queries, authenticate: Callable) -> None
             raise unknown_query()
 
 
-class _Places:
-    """Places for uploads, of which a client with a name may take its share."""
-
-    def __init__(self, number: int):
-        self.number, self.share = number, max(1, min(2, number // 2))
-        self.taken: Counter[str] = Counter()
-
-    @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
-        """A place; refused where there is none."""
-        if owner and self.taken[owner] >= self.share:
-            raise Refusal(429, "too_many_uploads", f"{self.share} uploads of yours run already.", 5)
-        if self.taken.total() >= self.number:
-            raise Refusal(503, "too_many_uploads", f"{self.number} uploads run already.", 5)
-        self.taken[owner] += 1
-        try:
-            yield
-        finally:
-            self.taken[owner] -= 1
-            self.taken += Counter()  # forgets who has none
-
-
 def largest_upload(artifact: Artifact, settings: ServiceSettings) -> int:
     """Most bytes that evaluation keys may have."""
     return settings.largest_upload or 2 * artifact.manifest["costs"]["evaluation_key_bytes"]
@@ -412,47 +386,6 @@ def _errors(*statuses: int) -> dict[int | str, dict]:
                 }
             }
     return documented
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    def on_http_error(request: Request, error: HTTPException) -> ErrorResponse:
-        words = {404: "No such path.", 405: "The path does not know this method."}
-        codes = {404: "unknown_path", 405: "unknown_method"}
-        message = words.get(error.status_code, str(error.detail))
-        code = codes.get(error.status_code, "http_error")
-        headers = {"Allow": _allowed(app, request)} if error.status_code == 405 else error.headers
-        return ErrorResponse(Refusal(error.status_code, code, message), headers)
-
-    def on_refusal(_: Request, refusal: Refusal) -> ErrorResponse:
-        return ErrorResponse(refusal)
-
-    def on_invalid(_: Request, error: RequestValidationError) -> ErrorResponse:
-        where = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
-        return ErrorResponse(Refusal(422, "invalid", f"Not as described: {where}."))
-
-    def on_storage_error(_: Request, error: Exception) -> ErrorResponse:
-        if is_disk_full(error):
-            return ErrorResponse(disk_full())
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            return ErrorResponse(Refusal(503, "busy", "The store is busy. Try again.", 5))
-        raise error
-
-    def on_anything(_: Request, __: Exception) -> ErrorResponse:
-        return ErrorResponse(Refusal(500, "internal", "The server failed; its log tells more."))
-
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Refusal, on_refusal)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(OSError, on_storage_error)
-    app.add_exception_handler(sqlite3.OperationalError, on_storage_error)
-    app.add_exception_handler(Exception, on_anything)
-
-
-def _allowed(app: FastAPI, request: Request) -> str:
-    """The methods a path knows, over all its routes."""
-    scope = dict(request.scope)
-    matching = [route for route in app.routes if route.matches(scope)[0] != Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in route.methods}))
 
 
 def _tidy_openapi(app: FastAPI) -> None:

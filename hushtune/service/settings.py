@@ -7,6 +7,8 @@ from typing import Annotated
 from hushtune.configs.schema import Settings
 from pydantic import Field
 
+from hushtune.folders import data_folder
+
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[int, Field(strict=True, ge=1)]
@@ -14,8 +16,7 @@ Number = Annotated[int, Field(strict=True, ge=1)]
 
 def default_data_folder() -> Path:
     """The service's folder in the user's data folder."""
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "hushtune" / "service"
+    return data_folder() / "service"
 
 
 def default_workers() -> int:

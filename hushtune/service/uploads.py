@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import Request
@@ -156,3 +158,25 @@ def _need_room(folder: Path, size: int, settings: ServiceSettings) -> None:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(413, "too_large", f"More than the {limit} bytes that are accepted here.")
+
+
+class Places:
+    """Places for uploads, of which a client with a name may take its share."""
+
+    def __init__(self, number: int):
+        self.number, self.share = number, max(1, min(2, number // 2))
+        self.taken: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """A place; refused where there is none."""
+        if owner and self.taken[owner] >= self.share:
+            raise Refusal(429, "too_many_uploads", f"{self.share} uploads of yours run already.", 5)
+        if self.taken.total() >= self.number:
+            raise Refusal(503, "too_many_uploads", f"{self.number} uploads run already.", 5)
+        self.taken[owner] += 1
+        try:
+            yield
+        finally:
+            self.taken[owner] -= 1
+            self.taken += Counter()  # forgets who has none

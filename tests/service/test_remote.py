@@ -19,9 +19,8 @@ import pytest
 from hushtune.configs.errors import ArtifactError, AudioError, ServiceError
 from hushtune.fhe.client import Client
 
-from hushtune.recognizer import data_folder
+from hushtune.folders import cache_folder, data_folder
 from hushtune.remote import AsyncRemoteClient, RemoteClient
-from hushtune.remote.client import cache_folder
 from hushtune.remote.part import check_client_zip, keep_part, unpack
 from hushtune.remote.transport import Transport
 
@@ -216,7 +215,13 @@ def scripted(monkeypatch):
 
 
 INFO = json.dumps(
-    {"service": "hushtune", "api": 1, "artifact": "a" * 64, "client_part": {"sha256": "b" * 64}}
+    {
+        "service": "hushtune",
+        "api": 1,
+        "artifact": "a" * 64,
+        "client_part": {"sha256": "b" * 64},
+        "limits": {"query_timeout_seconds": 300},
+    }
 ).encode()
 
 

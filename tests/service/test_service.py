@@ -27,11 +27,12 @@ from hushtune.fhe.server import Server
 from hushtune.fhe.wire import Envelope
 from starlette.responses import Response
 
-from hushtune.service.app import ClientPart, _Places
+from hushtune.service.app import ClientPart
 from hushtune.service.errors import Refusal
 from hushtune.service.layout import Layout, Layouts
 from hushtune.service.metrics import Metrics
 from hushtune.service.middleware import ErrorResponse, Observed
+from hushtune.service.uploads import Places
 from hushtune.service.worker import Worker, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -379,7 +380,7 @@ def test_too_many_requests_at_once_are_refused_but_the_health_check():
 
 
 def test_one_client_takes_its_share_of_the_uploads():
-    places = _Places(4)
+    places = Places(4)
     with ExitStack() as stack:
         for owner in ("ann", "ann", "ben"):
             stack.enter_context(places.place(owner))
