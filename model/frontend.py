@@ -13,7 +13,10 @@ in the config (``spectrum.kind``):
     A shift of the window turns all phases of one w alike, so neither |X| nor C_d depends on where
     in the song the window begins, up to its edges. |X| of a band is the modulation spectrum
     of Greenberg & Kingsbury (ICASSP 1997); C_d keeps when bands move with respect to each other,
-    which |X| throws away.
+    which |X| throws away. With ``levels``, one more channel holds the long-term spectrum: its
+    column k of n is the (k + 1/2) / n quantile over time of the log power, less its mean over
+    neighbouring bands (a lifter that takes off what an equalizer, a loudspeaker or broadband
+    noise adds), scaled to unit deviation. Quantiles do not depend on the order of frames.
 """
 
 import torch
@@ -24,6 +27,12 @@ from ..configs.schema import MelSpectrum, SignalSettings, Spectrum
 
 MAGNITUDE_POWER = 0.5
 RELATION_POWER = 0.25
+DYNAMIC_FLOOR = 0.1
+"""Added to a band's power relative to its mean: noise would fill what lies below."""
+LEVEL_FLOOR = 1e-6
+"""Added to power relative to the clip's mean before levels are taken."""
+LEVEL_NEIGHBOURS = 17
+"""Bands over which a level is averaged to compare it with."""
 IMAGE_LIMIT = 4.0
 """Standardised image values are clipped to +- this many deviations."""
 
@@ -64,7 +73,7 @@ class FrontEnd:
         """Channels, bands and columns of an image."""
         if isinstance(self.spectrum, MelSpectrum):
             return 1, self.signal.bands, self.spectrum.frames
-        channels = 1 + 2 * len(self.spectrum.distances)
+        channels = 1 + 2 * len(self.spectrum.distances) + self.spectrum.levels
         return channels, self.signal.bands, self.spectrum.bins
 
     def frames(self, samples: int) -> int:
@@ -79,7 +88,7 @@ class FrontEnd:
         """Normalised log-mel crop.
 
         Each band is taken relative to its own mean power (so an equalizer and the recording
-        level drop out), floored at -20 dB of it (where noise would fill it anyway), its
+        level drop out), floored at -10 dB of it (where noise would fill it anyway), its
         logarithm centred, and the crop scaled to unit deviation.
 
         Args:
@@ -92,7 +101,7 @@ class FrontEnd:
         valid = (torch.arange(power.shape[2]) < lengths[:, None])[:, None].to(power)
         count = lengths[:, None, None]
         band_mean = (power * valid).sum(2, keepdim=True) / count
-        log = torch.log(power / (band_mean + 1e-20) + 0.01) * valid
+        log = torch.log(power / (band_mean + 1e-20) + DYNAMIC_FLOOR) * valid
         log = (log - log.sum(2, keepdim=True) / count) * valid
         deviation = (log.square().sum((1, 2), keepdim=True) / (count * power.shape[1])).sqrt()
         return (log / (deviation + 1e-6)).clamp(-3, 3)
@@ -116,7 +125,10 @@ class FrontEnd:
         if isinstance(self.spectrum, MelSpectrum):
             image = torch.nn.functional.adaptive_avg_pool1d(crop, self.spectrum.frames)[:, None]
         else:
-            image = self._modulation(crop, lengths)
+            channels = self._modulation(crop, lengths)
+            if self.spectrum.levels:
+                channels.append(self._levels(power, lengths))
+            image = torch.stack(channels, dim=1)
         return image if self.statistics is None else self.standardised(image)
 
     def standardised(self, images: Tensor) -> Tensor:
@@ -124,8 +136,27 @@ class FrontEnd:
         mean, deviation = self.statistics
         return ((images - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
 
-    def _modulation(self, crop: Tensor, lengths: Tensor) -> Tensor:
-        """Averaged spectrum: [clips, bands, frames] -> [clips, channels, bands, bins]."""
+    def _levels(self, power: Tensor, lengths: Tensor) -> Tensor:
+        """Quantiles over time of the log power: [clips, bands, frames] -> [clips, bands, bins]."""
+        stride = max(1, self.window // self.hop)  # frames that do not overlap say it all
+        power, lengths = power[..., ::stride], (lengths - 1) // stride + 1
+        bins = self.spectrum.bins
+        inside = torch.arange(power.shape[2]) < lengths[:, None]
+        ordered = power.masked_fill(~inside[:, None], torch.inf).sort(dim=2).values
+        quantiles = (torch.arange(bins) + 0.5) / bins
+        places = (quantiles * (lengths[:, None] - 1)).round().long()[:, None]
+        taken = ordered.gather(2, places.expand(-1, power.shape[1], -1))
+        mean = (power * inside[:, None]).sum((1, 2)) / (lengths * power.shape[1])
+        level = torch.log(taken / (mean[:, None, None] + 1e-20) + LEVEL_FLOOR)
+        width = min(LEVEL_NEIGHBOURS, power.shape[1] - 1 + power.shape[1] % 2)
+        around = torch.nn.functional.avg_pool2d(
+            level[:, None], (width, 1), 1, (width // 2, 0), count_include_pad=False
+        )[:, 0]
+        level = level - around
+        return level / (level.std((1, 2), keepdim=True) + 1e-6)
+
+    def _modulation(self, crop: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Averaged spectrum: [clips, bands, frames] -> channels, [clips, bands, bins] each."""
         seconds = self.hop / self.signal.sample_rate_hz
         window = min(round(self.spectrum.window_seconds / seconds), self.crop_frames)
         hop = max(1, round(self.spectrum.hop_seconds / seconds))
@@ -139,7 +170,7 @@ class FrontEnd:
             relation = spectrum.roll(-distance, dims=1) * spectrum.conj()
             relation = relation * (relation.abs() + 1e-9) ** (RELATION_POWER - 1)
             channels += [relation.real, relation.imag]
-        return torch.stack([(channel * weight).sum(2) for channel in channels], dim=1)
+        return [(channel * weight).sum(2) for channel in channels]
 
     def _windows(self, crop: Tensor, own: Tensor, window: int, hop: int) -> Tensor:
         """Windowed Fourier bins: [clips, bands, frames] -> complex [clips, bands, windows, bins].
