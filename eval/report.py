@@ -178,10 +178,14 @@ def _without_paths(config: Config) -> dict:
 
 def _budget(config: Config) -> str:
     t = config.training
+    twin = (
+        f"{t.float_steps:,} steps of the floating-point twin"
+        if config.network.layers
+        else "the floating-point twin in closed form"
+    )
     return (
-        f"{t.float_steps:,} steps of the floating-point twin and {t.quantized_steps:,} of the "
-        f"quantized network, {t.batch_size} clips each, from {t.images:,} training images of "
-        f"{t.views + 1} renderings a track"
+        f"{twin} and {t.quantized_steps:,} steps of the quantized network, {t.batch_size} clips "
+        f"each, from {t.images:,} training images of {t.views + 1} renderings a track"
     )
 
 

@@ -24,14 +24,15 @@ def draw_learning_curve(metrics: Path, picture: Path) -> None:
         mine = [line for line in lines if line["phase"] == phase]
         if not mine:
             continue
-        steps = [offset + line["step"] for line in mine]
-        left.plot(steps, [line["loss"] for line in mine], color=colour, label=name)
+        stepped = [line for line in mine if "loss" in line]  # a closed-form fit has no steps
+        steps = [offset + line["step"] for line in stepped]
+        left.plot(steps, [line["loss"] for line in stepped], color=colour, label=name)
         right.plot(
             steps,
-            [100 * line["accuracy"] for line in mine],
+            [100 * line["accuracy"] for line in stepped],
             color=colour,
             alpha=0.35,
-            label=f"{name}, training clips",
+            label=f"{name}, training clips" if stepped else None,
         )
         checked = [line for line in mine if "validation_top1_closed" in line]
         right.plot(
@@ -41,8 +42,8 @@ def draw_learning_curve(metrics: Path, picture: Path) -> None:
             marker="o",
             label=f"{name}, validation clips (closed set)",
         )
-        offset = steps[-1]
-    left.set(xlabel="optimiser step", ylabel="loss (cross-entropy)", title="Loss")
+        offset += mine[-1]["step"]
+    left.set(xlabel="optimiser step", ylabel="loss", title="Loss")
     right.set(xlabel="optimiser step", ylabel="right (%)", title="Accuracy", ylim=(0, 101))
     for axis in (left, right):
         axis.grid(alpha=0.3)

@@ -1,9 +1,10 @@
 """Training: from a configuration to a trained network in a run folder, resumable at any point.
 
 First the floating-point twin is trained, then the quantized network starts from its weights and
-learns from the labels and the twin's answers (distillation, Hinton et al. 2015). Every batch
-depends only on seed and step, so a resumed run ends with the same weights as one that was never
-stopped (with the same number of threads).
+learns from the labels and the twin's answers (distillation, Hinton et al. 2015). Without hidden
+layers, the twin is fitted in closed form and the quantized network learns its logits alone. Every
+batch depends only on seed and step, so a resumed run ends with the same weights as one that was
+never stopped (with the same number of threads).
 """
 
 import json
@@ -22,6 +23,7 @@ from ..model.network import Network
 from .calibration import CLIPS, calibrate, network_logits
 from .catalogue import list_tracks
 from .files import save_array, save_tensors, write_atomically
+from .least_squares import fit_least_squares
 from .parallel import progress_bar, release_workers
 from .passages import clip_seconds
 from .plots import draw_learning_curve
@@ -87,7 +89,11 @@ def train(
     if checkpoint is not None:
         announce(f"Resuming {checkpoint['phase']} training at step {checkpoint['step']}.")
     for phase in PHASES:
-        if not run.path(f"{phase}.pt").exists():
+        if run.path(f"{phase}.pt").exists():
+            continue
+        if phase == "float" and not config.network.layers:
+            _fit_linear(run, pool, *validation)
+        else:
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
@@ -105,6 +111,22 @@ def train(
     if not keep_images:
         remove_images(data)
     return run
+
+
+def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> None:
+    """Fit the floating-point twin that has no hidden layers, in closed form."""
+    started = time.monotonic()
+    network = run.new_network(quantized=False)
+    classes = network.head.out_features
+    weights = fit_least_squares(
+        pool, classes, run.config.training.ridge, title="Training (float, in closed form)"
+    )
+    with torch.no_grad():
+        network.head.weight.copy_(weights)
+    line = {"phase": "float", "step": 1, "seconds": round(time.monotonic() - started, 2)}
+    line |= _validate(network, images, labels)
+    write_atomically(run.path("metrics.jsonl"), (json.dumps(line) + "\n").encode())
+    save_tensors(run.path("float.pt"), network.state_dict())
 
 
 def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
@@ -216,7 +238,11 @@ class _Fitting:
             self.first = checkpoint["step"]
         # Brevitas replaces the scale parameters when loading, so the optimizer comes after
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.network, settings.weight_decay), lr=self.rate
+            # weights that were fitted in closed form were shrunk there
+            _parameter_groups(
+                self.network, settings.weight_decay if run.config.network.layers else 0.0
+            ),
+            lr=self.rate,
         )
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -247,7 +273,7 @@ class _Fitting:
                     }
                     last = (step + 1) % self.settings.checkpoint_every == 0
                     if last or step + 1 == self.steps:
-                        line |= self._validate(images, labels)
+                        line |= _validate(self.network, images, labels)
                     log.write(json.dumps(line) + "\n")
                     log.flush()
                     bar.update(task, note=f"loss {line['loss']:.3f} acc {line['accuracy']:.1%}")
@@ -263,32 +289,27 @@ class _Fitting:
             group["lr"] = self.rate * _one_cycle(step / self.steps)
         images, labels = self.pool.draw(PHASES.index(self.phase), step, self.settings.batch_size)
         logits = self.network(images)
-        loss = nn.functional.cross_entropy(
-            logits, labels, label_smoothing=self.settings.label_smoothing
-        )
-        share = self.settings.distillation
-        if self.twin is not None and share:
-            with torch.no_grad():
-                target = self.twin(images).softmax(1)
-            loss = (1 - share) * loss + share * nn.functional.cross_entropy(logits, target)
+        loss = self._loss(images, logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         losses.add(loss, logits, labels)
 
-    def _validate(self, images: Tensor, labels: Tensor) -> dict:
-        self.network.eval()
-        with torch.no_grad():
-            logits = torch.cat([self.network(part) for part in images.split(256)])
-        unknown = labels == logits.shape[1] - 1
-        right = logits[:, :-1].argmax(1) == labels
-        rejected = logits.argmax(1) == labels
-        return {
-            "validation_top1_closed": right[~unknown].float().mean().item(),
-            "validation_rejected": rejected[unknown].float().mean().item()
-            if unknown.any()
-            else None,
-        }
+    def _loss(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        twin = None
+        if self.twin is not None:
+            with torch.no_grad():
+                twin = self.twin(images)
+        if twin is not None and not self.run.config.network.layers:
+            return (logits - twin).square().mean() / twin.var()
+        loss = nn.functional.cross_entropy(
+            logits, labels, label_smoothing=self.settings.label_smoothing
+        )
+        share = self.settings.distillation
+        if twin is not None and share:
+            taught = nn.functional.cross_entropy(logits, twin.softmax(1))
+            loss = (1 - share) * loss + share * taught
+        return loss
 
     def _checkpoint(self, step: int) -> None:
         state = {
@@ -312,6 +333,20 @@ class _Fitting:
         modules = dict(self.network.named_modules())
         for name, value in counters.items():
             modules[name].counter = value
+
+
+def _validate(network: Network, images: Tensor, labels: Tensor) -> dict:
+    """How a network does on clips, float [clips, channels, bands, columns]."""
+    network.eval()
+    with torch.no_grad():
+        logits = torch.cat([network(part) for part in images.split(256)])
+    unknown = labels == logits.shape[1] - 1
+    right = logits[:, :-1].argmax(1) == labels
+    rejected = logits.argmax(1) == labels
+    return {
+        "validation_top1_closed": right[~unknown].float().mean().item(),
+        "validation_rejected": rejected[unknown].float().mean().item() if unknown.any() else None,
+    }
 
 
 def _parameter_groups(network: Network, weight_decay: float) -> list[dict]:
