@@ -1,9 +1,9 @@
 """From logits to an answer: which song, how probable, or none of the catalogue.
 
 The network's own "unknown" logit rejects songs it resembles nothing of, but is timid in noise. A
-better verdict comes from three numbers of the logits, weighed by a logistic regression on clips of
-songs that training never saw (Platt 1999): how far the best song stands out from all songs, how far
-from the second, and the "unknown" logit.
+better verdict comes from four numbers of the logits, weighed by a logistic regression on clips of
+songs that training never saw (Platt 1999): the best song's logit, how far the second falls behind,
+the "unknown" logit, and how widely the songs' logits spread.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,13 +17,13 @@ class Decision:
     """The verdict's parameters; they travel in the artifact.
 
     Attributes:
-        weights: of the three features, see `features`.
+        weights: of the four features, see `features`.
         intercept: shifted so that the chosen share of unknown clips has a probability above 0.5
             of being known.
         temperature: divides the songs' logits before their softmax (Guo et al. 2017).
     """
 
-    weights: tuple[float, float, float]
+    weights: tuple[float, ...]
     intercept: float
     temperature: float
 
@@ -53,18 +53,14 @@ class Decision:
 
 
 def features(logits: np.ndarray) -> np.ndarray:
-    """What the verdict looks at, in deviations of a clip's song logits.
+    """What the verdict looks at.
 
     Args:
         logits: float [clips, songs + 1], "unknown" last.
 
     Returns:
-        float [clips, 3]: best song above the mean, best above the second, "unknown" above the mean.
+        float [clips, 4]: best song, best less second, "unknown", deviation over the songs.
     """
     songs = logits[:, :-1]
-    mean, deviation = songs.mean(1), songs.std(1) + 1e-9
     top = np.partition(songs, -2, axis=1)[:, -2:] if songs.shape[1] > 1 else np.repeat(songs, 2, 1)
-    return (
-        np.stack([top[:, 1] - mean, top[:, 1] - top[:, 0], logits[:, -1] - mean], axis=1)
-        / deviation[:, None]
-    )
+    return np.stack([top[:, 1], top[:, 1] - top[:, 0], logits[:, -1], songs.std(1)], axis=1)

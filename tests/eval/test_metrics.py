@@ -34,8 +34,8 @@ def test_detection_needs_identity_and_acceptance():
 
 
 def test_summary():
-    # looks at the unknown logit alone: accepted where it lies under the songs' mean
-    decision = Decision((0.0, 0.0, -1.0), 0.0, 1.0)
+    # looks at the unknown logit alone: accepted where it lies under 2.5
+    decision = Decision((0.0, 0.0, -1.0, 0.0), 2.5, 1.0)
     result = summary(LOGITS, LABELS, SNR, decision)
     assert result["clips_known"] == 4 and result["clips_unknown"] == 2
     assert result["top1_closed"] == pytest.approx(3 / 4)
@@ -50,6 +50,6 @@ def test_shuffled_labels_give_chance():
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((4000, 11))
     labels = rng.integers(11, size=4000)
-    result = summary(logits, labels, np.zeros(4000), Decision((1.0, 0.0, 0.0), -1.0, 1.0))
+    result = summary(logits, labels, np.zeros(4000), Decision((1.0, 0.0, 0.0, 0.0), -1.0, 1.0))
     assert result["top1_closed"] == pytest.approx(1 / 10, abs=0.02)
     assert result["auroc"] == pytest.approx(0.5, abs=0.06)

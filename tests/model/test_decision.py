@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hushtune.model.decision import Decision, features
 
-DECISION = Decision((2.0, 1.0, -1.0), -3.0, 0.5)
+DECISION = Decision((2.0, 1.0, -1.0, -0.5), -3.0, 0.5)
 LOGITS = np.random.default_rng(0).standard_normal((50, 9))
 
 
@@ -14,8 +14,9 @@ def test_probabilities_sum_to_one_and_follow_the_verdict():
     assert 0 < unknown.sum() < 50
 
 
-def test_features_do_not_depend_on_scale_or_offset():
-    assert features(3 * LOGITS + 7) == pytest.approx(features(LOGITS))
+def test_features_are_best_gap_unknown_and_spread():
+    row = features(np.array([[1.0, 5.0, 2.0, 0.0, -3.0]]))[0]
+    assert row == pytest.approx([5, 3, -3, np.std([1, 5, 2, 0])])
 
 
 def test_a_song_that_stands_out_is_more_surely_known():
