@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..configs.errors import ConfigError
 from ..configs.schema import Config
 from ..fhe.artifact import ArtifactConfig
+from ..fhe.messages import lengthen, shorten
 from ..fhe.timing import timed
 from ..model.frontend import IMAGE_LIMIT, FrontEnd
 from ..training.files import write_atomically
@@ -354,7 +355,8 @@ def serve_stage(task: Task, work: Path) -> dict:
     keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
 
     def answer(query: bytes) -> bytes:
-        return server.run(fhe.Value.deserialize(query), keys).serialize()
+        message = server.run(fhe.Value.deserialize(query), keys).serialize()
+        return shorten(message, task.settings.fhe.response_bits)
 
     _, first_seconds = timed(lambda: answer((work / "query-0").read_bytes()))
     seconds, cpu_seconds = [], []
@@ -384,7 +386,7 @@ def decrypt_stage(task: Task, work: Path) -> dict:
     for number in range(task.queries):
         response = (work / f"response-{number}").read_bytes()
         logits, decrypt = timed(
-            lambda response=response: client.deserialize_decrypt_dequantize(response)
+            lambda response=response: client.deserialize_decrypt_dequantize(lengthen(response))
         )
         if logits.shape != (1, task.songs + 1):
             raise RuntimeError(f"logits of shape {logits.shape} for {task.songs} songs")

@@ -30,7 +30,7 @@ from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from .answer import Song
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
 PARTS = ("client", "server", "owner")
 

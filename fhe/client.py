@@ -23,6 +23,7 @@ from ..configs.errors import KeyFileError, ProtocolError
 from ..model.audio import read_clip
 from .answer import Answer, answer_from_logits
 from .artifact import Artifact
+from .messages import lengthen
 from .wire import Envelope
 
 Clip = str | PathLike | tuple[np.ndarray, int]
@@ -176,8 +177,9 @@ class Client:
                 "response: computed with another client's keys. Load the key file with which the "
                 "query was encrypted."
             )
+        message = lengthen(envelope.payload)
         try:
-            logits = self._model.deserialize_decrypt_dequantize(envelope.payload)
+            logits = self._model.deserialize_decrypt_dequantize(message)
         except RuntimeError as error:
             raise ProtocolError(f"response: cannot be read ({error}).") from error
         return np.asarray(logits).reshape(-1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..configs.errors import CompileError
 from ..configs.schema import FheSettings
+from ..model.frontend import IMAGE_LIMIT
 from ..model.network import Network
 from ..training.calibration import network_logits
 from ..training.clips import ClipImages, clip_images, list_test_clips
@@ -39,6 +40,8 @@ from .timing import timed
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
+HEADROOM = 1.25
+"""How much further than those a clip may drive the logits of a network without hidden layers."""
 
 
 def compile_network(
@@ -61,6 +64,7 @@ def compile_network(
         rounding = {"n_bits": kept, "method": settings.rounding_method.upper()}
     configuration = fhe.Configuration(
         compress_input_ciphertexts=True,
+        compress_evaluation_keys=True,
         dump_artifacts_on_unexpected_failures=False,  # into the working directory
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
             # otherwise a second look-up is added from five kept bits upwards
@@ -93,6 +97,8 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
 
     Half are those that drive the first layer furthest, short of the width it was trained to be
     rounded at (else the compiler would round more coarsely than training did); half are random.
+    Without hidden layers nothing saturates, and a logit beyond the circuit's range would wrap
+    around; so some images are there that reach further than any clip did.
     """
     wanted = run.config.fhe.calibration_clips
     images = training_images(run, data, CALIBRATION_POOL * wanted)
@@ -102,7 +108,11 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     extreme = reach.argsort(descending=True)[: wanted // 2]
     rng = np.random.default_rng([run.config.seed, 9])
     others = rng.choice(len(images), wanted - len(extreme), replace=False)
-    return images[np.concatenate([extreme.numpy(), others])].numpy()
+    chosen = images[np.concatenate([extreme.numpy(), others])]
+    if not len(network.blocks):
+        further = (HEADROOM * images[extreme[:10]]).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+        chosen = torch.cat([chosen, further])
+    return chosen.numpy()
 
 
 def _reach(network: Network, images: Tensor) -> tuple[Tensor, float]:

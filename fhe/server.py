@@ -7,6 +7,7 @@ from concrete.ml.deployment import FHEModelServer
 
 from ..configs.errors import ProtocolError
 from .artifact import Artifact
+from .messages import shorten
 from .runtime import ignore_broken_pipes
 from .wire import Envelope
 
@@ -77,5 +78,6 @@ class Server:
             raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
         finally:
             ignore_broken_pipes()
-        payload = (result[0] if isinstance(result, tuple) else result).serialize()
+        message = (result[0] if isinstance(result, tuple) else result).serialize()
+        payload = shorten(message, self.artifact.config.fhe.response_bits)
         return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

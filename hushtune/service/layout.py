@@ -13,16 +13,12 @@ received bytes are compared, not parsed. The key set is thrown away.
 import hashlib
 import json
 import os
-import struct
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from hushtune.fhe.messages import find_blobs
 from hushtune.training.files import replacing
-
-SHORTEST_BLOB = 512
-_BITS = {0: 0, 1: 1, 2: 8, 3: 16, 4: 32, 5: 64}
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Layout:
     @classmethod
     def of(cls, message: bytes) -> "Layout":
         """The layout of a trusted message, a Cap'n Proto stream."""
-        blobs = tuple(sorted(_blobs(message)))
+        blobs = tuple(sorted(find_blobs(message)))
         return cls(len(message), blobs, _digest(message, blobs))
 
     def fits(self, message: bytes | memoryview) -> bool:
@@ -101,46 +97,3 @@ def _digest(message: bytes | memoryview, blobs: tuple[tuple[int, int], ...]) -> 
         position = end
     digest.update(view[position:])
     return digest.hexdigest()
-
-
-def _blobs(message: bytes) -> Iterator[tuple[int, int]]:
-    """Where the long lists of numbers lie in a Cap'n Proto stream.
-
-    The encoding: https://capnproto.org/encoding.html
-    """
-    count = struct.unpack_from("<I", message)[0] + 1
-    sizes = struct.unpack_from(f"<{count}I", message, 4)
-    starts, start = [], (4 + 4 * count + 7) // 8 * 8
-    for size in sizes:
-        starts.append(start)
-        start += 8 * size
-    pointers = [starts[0]]
-    while pointers:
-        position = pointers.pop()
-        low, high = struct.unpack_from("<iI", message, position)
-        if low == 0 and high == 0:
-            continue
-        target = position + 8 + 8 * (low >> 2)
-        if low & 3 == 2:  # far: the pointer lies in another segment
-            landing = starts[high] + 8 * ((low & 0xFFFFFFFF) >> 3)
-            if not low & 4:
-                pointers.append(landing)
-                continue
-            far, segment = struct.unpack_from("<II", message, landing)
-            target = starts[segment] + 8 * (far >> 3)
-            low, high = struct.unpack_from("<iI", message, landing + 8)
-        if low & 3 == 0:  # a struct: data words, then pointers
-            data, references = high & 0xFFFF, high >> 16
-            pointers += [target + 8 * (data + i) for i in range(references)]
-        elif low & 3 == 1:
-            kind, length = high & 7, high >> 3
-            if kind == 6:  # a list of pointers
-                pointers += [target + 8 * i for i in range(length)]
-            elif kind == 7:  # a list of structs, headed by their number and size
-                number, sizes_of_one = struct.unpack_from("<iI", message, target)
-                data, references = sizes_of_one & 0xFFFF, sizes_of_one >> 16
-                for element in range(number >> 2):
-                    first = target + 8 + 8 * (element * (data + references) + data)
-                    pointers += [first + 8 * i for i in range(references)]
-            elif length * _BITS[kind] // 8 >= SHORTEST_BLOB:
-                yield target, target + length * _BITS[kind] // 8
