@@ -85,6 +85,8 @@ def _with_absolute_paths(settings: BaseModel, folder: Path) -> Any:
             changes[name] = Path((folder / value.expanduser()).resolve())
         elif isinstance(value, BaseModel):
             changes[name] = _with_absolute_paths(value, folder)
+        elif isinstance(value, tuple) and any(isinstance(part, BaseModel) for part in value):
+            changes[name] = tuple(_with_absolute_paths(part, folder) for part in value)
     return settings.model_copy(update=changes)
 
 

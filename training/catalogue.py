@@ -3,12 +3,19 @@
 import csv
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import tinytag
 
 from ..configs.errors import AudioError, CatalogueError
-from ..configs.schema import Catalogue, CsvCatalogue, FmaCatalogue, FolderCatalogue
+from ..configs.schema import (
+    Catalogue,
+    CsvCatalogue,
+    FmaCatalogue,
+    FolderCatalogue,
+    JoinedCatalogue,
+)
 from ..model.audio import SUFFIXES
 from .composer import compose_catalogue
 from .track import Track
@@ -30,6 +37,11 @@ def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
         tracks = list(_from_csv(settings.path))
     elif isinstance(settings, FmaCatalogue):
         tracks = list(_from_fma(settings.path, settings.subset))
+    elif isinstance(settings, JoinedCatalogue):
+        first, *others = settings.parts
+        tracks = list_tracks(first, cache)
+        for part in others:
+            tracks += [replace(track, always_known=True) for track in list_tracks(part, cache)]
     else:
         tracks = compose_catalogue(settings, cache / "songs")
     if not tracks:

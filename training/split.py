@@ -74,19 +74,21 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
 
     Artists are drawn in random order and moved whole to the unknown lists until those are full;
     an artist with more tracks than a list still needs is passed over, so that one prolific
-    artist cannot become the whole test. Tracks without an artist count as one artist each.
+    artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
+    without an artist count as one artist each.
 
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
     """
     wanted = settings.unknown_train + settings.unknown_test
-    if len(tracks) < wanted + 2:
+    free = [track for track in tracks if not track.always_known]
+    if len(free) < wanted + 2:
         raise CatalogueError(
-            f"catalogue: {len(tracks)} usable tracks, but split.unknown_train="
+            f"catalogue: {len(free)} usable tracks, but split.unknown_train="
             f"{settings.unknown_train}, split.unknown_test={settings.unknown_test} and two known "
             "ones are needed. Add music or lower the two settings."
         )
-    groups = by_artist(tracks)
+    groups = by_artist(free)
     np.random.default_rng([seed, 1]).shuffle(groups)
     chosen: dict[str, list[Track]] = {"unknown_test": [], "unknown_train": []}
     for name, kept in chosen.items():
@@ -101,7 +103,11 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
                 "whole. Raise the setting or give the tracks their artists."
             )
     order = {track.id: place for place, track in enumerate(tracks)}
-    known = sorted((t for group in groups for t in group), key=lambda t: order[t.id])
+    known = [t for group in groups for t in group] + [t for t in tracks if t.always_known]
+    if settings.enrolled is not None and settings.enrolled < len(known):
+        places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
+        known = [known[place] for place in places]
+    known.sort(key=lambda track: order[track.id])
     return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
 
 

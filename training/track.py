@@ -9,6 +9,7 @@ class Track:
     """One piece of music. `artist` is empty where unknown.
 
     `genre` is empty where unknown; where a catalogue gives no genre but its sources, the source.
+    A track that is `always_known` is never held out as an unknown song.
     """
 
     id: str
@@ -16,6 +17,7 @@ class Track:
     artist: str
     path: Path
     genre: str = ""
+    always_known: bool = False
 
     @property
     def name(self) -> str:

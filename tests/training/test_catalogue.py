@@ -106,3 +106,23 @@ def test_unusable_tracks_are_an_error_where_strict(tmp_path, tone):
     with pytest.raises(CatalogueError, match="4 of 5 tracks") as error:
         checked(tmp_path, tone, strict=True)
     assert "text.mp3" in str(error.value)
+
+
+def test_joined_catalogues_hold_out_tracks_of_the_first_alone(tmp_path, tone):
+    for name in ("real", "more"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / f"{name}.wav", tone, 16000)
+    parts = [{"kind": "folder", "path": name} for name in ("real", "more")]
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    tracks = list_tracks(config.catalogue, tmp_path)
+    assert [(t.id, t.always_known) for t in tracks] == [("real.wav", False), ("more.wav", True)]
+
+
+def test_joined_catalogues_need_ids_of_their_own(tmp_path, tone):
+    soundfile.write(tmp_path / "a.wav", tone, 16000)
+    parts = [{"kind": "folder", "path": "."}] * 2
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    with pytest.raises(CatalogueError, match="id='a.wav' stands for"):
+        list_tracks(config.catalogue, tmp_path)

@@ -54,3 +54,22 @@ def test_split_file_reads_back(tmp_path):
     (tmp_path / "split.json").write_text("{}")
     with pytest.raises(RunError, match="split.json"):
         Split.load(tmp_path / "split.json")
+
+
+def test_only_so_many_are_enrolled_and_the_unknown_stay_the_same():
+    songs = tracks([f"a{n // 2}" for n in range(60)])
+    everything = split_tracks(songs, SETTINGS, 1)
+    some = split_tracks(songs, SETTINGS.model_copy(update={"enrolled": 10}), 1)
+    assert len(some.known) == 10 and set(some.known) < set(everything.known)
+    assert some.unknown_test == everything.unknown_test
+    assert some.unknown_train == everything.unknown_train
+
+
+def test_always_known_tracks_are_never_held_out():
+    added = [Track(f"x{n}", "x", "", Path("x"), always_known=True) for n in range(50)]
+    songs = tracks([""] * 30)
+    split = split_tracks([*songs, *added], SETTINGS, 1)
+    assert set(added) < set(split.known)
+    assert split.unknown_test == split_tracks(songs, SETTINGS, 1).unknown_test
+    with pytest.raises(CatalogueError, match="10 usable tracks"):
+        split_tracks([*tracks([""] * 10), *added], SETTINGS, 1)
