@@ -67,8 +67,19 @@ class ComposedCatalogue(Settings):
     """Kept for symmetry with the other kinds; composed songs are always usable."""
 
 
+class JoinedCatalogue(Settings):
+    """Several catalogues as one, for instance to see how a catalogue grows."""
+
+    kind: Literal["joined"]
+    parts: Annotated[tuple["Catalogue", ...], Field(min_length=2, max_length=16)]
+    """The catalogues. All of their tracks are enrolled, except those of the first one that are
+    held out as unknown songs."""
+    strict: bool = False
+    """Stop at the first unusable file instead of reporting and skipping it."""
+
+
 Catalogue = Annotated[
-    FolderCatalogue | CsvCatalogue | FmaCatalogue | ComposedCatalogue,
+    FolderCatalogue | CsvCatalogue | FmaCatalogue | ComposedCatalogue | JoinedCatalogue,
     Field(discriminator="kind"),
 ]
 
@@ -76,6 +87,8 @@ Catalogue = Annotated[
 class SplitSettings(Settings):
     """Which tracks are enrolled, which teach "unknown", which test it."""
 
+    enrolled: Annotated[int, Field(strict=True, ge=2)] | None = None
+    """Tracks to enrol at most, drawn at random; the others are left out. All where null."""
     unknown_train: Annotated[int, Field(strict=True, ge=3)] = 60
     """Tracks (about: whole artists are moved) for "unknown": two thirds teach it, the others set
     the verdict's threshold."""
@@ -130,10 +143,12 @@ class ModulationSpectrum(Settings):
     """Length of the windows whose spectra are averaged over the clip, in seconds."""
     hop_seconds: Annotated[float, Field(ge=0.1, le=20)] = 0.625
     """Step between those windows, in seconds."""
-    bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 8
+    bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 6
     """Modulation bins kept, from 1/window_seconds Hz upwards."""
     distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 4)
     """Band distances whose phase relations are kept; each adds two channels."""
+    levels: bool = True
+    """Add a channel with the long-term spectrum: as many quantiles over time as there are bins."""
 
 
 Spectrum = Annotated[MelSpectrum | ModulationSpectrum, Field(discriminator="kind")]
@@ -207,17 +222,15 @@ WeightBits = Annotated[int, Field(strict=True, ge=2, le=8)]
 class NetworkSettings(Settings):
     """The network: hidden layers, then one linear layer with a logit per class."""
 
-    layers: tuple[Layer, ...] = (
-        ConvLayer(kind="conv", channels=112, kernel=(128, 4), stride=(1, 4)),
-    )
+    layers: tuple[Layer, ...] = ()
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
-    input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 4
+    input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
     """Bits of each encrypted input value."""
     weight_bits: WeightBits = 4
     """Bits of hidden weights."""
     activation_bits: Annotated[int, Field(strict=True, ge=1, le=6)] = 3
     """Bits of activations."""
-    head_bits: WeightBits = 3
+    head_bits: WeightBits = 6
     """Bits of the last layer's weights."""
     rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] | None = 5
     """Bits kept of each accumulator before its table look-up, in training and under FHE;
@@ -238,15 +251,18 @@ class TrainingSettings(Settings):
     """Augmented renderings of every track, made once and cached."""
     view_seconds: Annotated[float, Field(ge=4, le=120)] = 30.0
     """Length of a rendering: a random piece of longer tracks, all of shorter ones."""
+    ridge: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Penalty on the weights of a network without hidden layers, whose floating-point twin is
+    fitted in closed form; a share of the mean power of an image value."""
     float_steps: Count = 3000
-    """Optimiser steps of the floating-point twin."""
-    quantized_steps: Count = 3000
+    """Optimiser steps of the floating-point twin, where it has hidden layers."""
+    quantized_steps: Count = 500
     """Optimiser steps of the quantized network, which starts from the twin."""
     batch_size: Annotated[int, Field(strict=True, ge=8, le=4096)] = 128
     """Clips in a batch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     """Peak learning rate of the floating-point twin (one cycle, AdamW)."""
-    quantized_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    quantized_learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
     """Peak learning rate of the quantized network."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 1.0
     """AdamW weight decay; strong, because a clip is a small sample of its song's conditions."""
@@ -291,6 +307,8 @@ class FheSettings(Settings):
     """Allowed probability that one table look-up is off."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
+    response_bits: Annotated[int, Field(strict=True, ge=8, le=64)] = 16
+    """Bits kept of each 64-bit word of the response; the low ones hold noise alone."""
     calibration_clips: Annotated[int, Field(strict=True, ge=10, le=2000)] = 100
     """Training clips from which the compiler learns the ranges of all values."""
     check_clips: Annotated[int, Field(strict=True, ge=1, le=1000)] = 10

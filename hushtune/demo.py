@@ -116,14 +116,18 @@ def _summarise(
     result, manifest = run.read_json("result.json"), recognizer.artifact.manifest
     quantized, costs = result["quantized"], manifest["costs"]
     clips = quantized["clips_known"] + quantized["clips_unknown"]
+    pbs, keys = manifest["circuit"]["pbs"], costs["evaluation_key_bytes"] / 1e6
+    work = (
+        f"{pbs} table look-ups (PBS) a query; evaluation keys {keys:.0f} MB, sent once"
+        if pbs
+        else "No table look-ups, so no evaluation keys"
+    )
     console.print(
         f"{right} of {total} right under FHE. On all {clips} test clips the quantized network "
         f"finds {quantized['top1']:.1%} of the known songs\nand rejects "
         f"{quantized['unknown_rejected']:.1%} of the unknown ones; a floating-point twin finds "
         f"{result['float']['top1']:.1%}.\n"
-        f"{manifest['circuit']['pbs']} table look-ups (PBS) a query, "
-        f"{costs['compute_seconds']:.1f} s on the server; evaluation keys "
-        f"{costs['evaluation_key_bytes'] / 1e6:.0f} MB, sent once.\n"
+        f"{work}; {costs['compute_seconds']:.2f} s on the server.\n"
         f"Songs, training and compilation took {prepared:.0f} s this time.",
         markup=False,
     )

@@ -17,6 +17,8 @@ TINY = {
     "augment": {"speed_percent": 0.5, "reverb": 0.3, "codec": 0.1, "test_snr_db": [10, 20]},
     "network": {
         "layers": [{"kind": "conv", "channels": 6, "kernel": [16, 4], "stride": [4, 1]}],
+        "input_bits": 4,
+        "head_bits": 3,
         "rounding_bits": 5,
     },
     "training": {
@@ -24,6 +26,7 @@ TINY = {
         "view_seconds": 12,
         "float_steps": 200,
         "quantized_steps": 200,
+        "quantized_learning_rate": 1e-3,
         "batch_size": 32,
         "checkpoint_every": 50,
         "images": 3000,
@@ -57,6 +60,21 @@ def tiny_run(tiny_config):
     from hushtune.training.trainer import train
 
     run = train(tiny_config)
+    evaluate_run(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def linear_run(tiny_run):
+    """A trained run without hidden layers, as the shipped configurations are."""
+    from hushtune.eval.accuracy import evaluate_run
+    from hushtune.training.trainer import train
+
+    network = {"layers": (), "input_bits": 6, "head_bits": 6}
+    config = tiny_run.config.model_copy(
+        update={"name": "linear", "network": tiny_run.config.network.model_copy(update=network)}
+    )
+    run = train(config)
     evaluate_run(run)
     return run
 
