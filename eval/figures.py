@@ -1,11 +1,15 @@
 """The report's pictures. Every system has its own marker, line and grey value beside its colour."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 
 from .fold import ENCRYPTED, FLOAT, LANDMARKS, MFCC, QUANTIZED, SIMULATED
 from .schema import ProtocolResult, Report, System
+
+if TYPE_CHECKING:
+    from .sweep import PointResult
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -47,6 +51,53 @@ def draw_all(report: Report, folder: Path) -> list[str]:
         names.append("cost.png")
         _save(_cost(report), folder / names[-1])
     return names
+
+
+def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
+    """Plot a sweep: accuracy against seconds, against table look-ups and against bytes.
+
+    Args:
+        points: finished ones.
+        picture: PNG to write.
+    """
+    axes_of = (
+        ("server seconds a query", [p.compute_seconds for p in points]),
+        ("table look-ups (PBS) a query", [p.pbs for p in points]),
+        ("response (MB)", [p.response_bytes / 1e6 for p in points]),
+    )
+    measures = (
+        ("DIR at 1 % false alarms (%)", [100 * p.quantized_figures.dir for p in points]),
+        ("top-1 (%)", [100 * p.quantized_figures.top1 for p in points]),
+    )
+    figure, rows = plt.subplots(
+        2, 3, figsize=(14, 8.5), layout="constrained", sharex="col", sharey="row"
+    )
+    for row, (what, heights) in zip(rows, measures, strict=True):
+        for axis, (_, places) in zip(row, axes_of, strict=True):
+            networks = [p.pbs > 0 for p in points]
+            for deep, colour, marker, label in (
+                (False, "#0b3c5d", "o", "no hidden layer"),
+                (True, "#d1495b", "D", "hidden layers"),
+            ):
+                chosen = [i for i, one in enumerate(networks) if one == deep]
+                axis.scatter(
+                    [places[i] for i in chosen],
+                    [heights[i] for i in chosen],
+                    color=colour,
+                    marker=marker,
+                    label=label if chosen else None,
+                    zorder=3,
+                )
+            for point, x, y in zip(points, places, heights, strict=True):
+                axis.annotate(point.name, (x, y), (4, 4), textcoords="offset points", fontsize=7)
+            axis.grid(alpha=0.3)
+            axis.margins(x=0.12)
+        row[0].set_ylabel(what)
+    for axis, (against, _) in zip(rows[1], axes_of, strict=True):
+        axis.set_xlabel(against)
+    rows[0][0].legend(loc="lower right")
+    figure.suptitle("What accuracy costs: each point one trained and compiled variant")
+    _save(figure, picture)
 
 
 def _save(figure, path: Path) -> None:

@@ -95,6 +95,7 @@ class FoldSettings:
     mfcc: bool
     landmarks: bool
     catalogue_sizes: tuple[int, ...] = (50, 100)
+    distortions: bool = True
 
 
 def evaluate_fold(
@@ -125,7 +126,7 @@ def evaluate_fold(
     train(config, run=run, data=data, announce=announce)
     check_for_leaks(run)
     facts: dict = {"resumed": begun, "train_seconds": round(time.monotonic() - started, 1)}
-    clips = fold_clips(config, split)
+    clips = fold_clips(config, split, distortions=settings.distortions)
     index = run.path("landmarks.npz") if settings.landmarks else None
     if index is not None:
         marks = [reference.landmarks for reference in references]

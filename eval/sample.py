@@ -14,7 +14,7 @@ UNKNOWN_CLIPS = 4
 """Clips of an unknown track at each ratio, against one of a known track (there are fewer)."""
 
 
-def fold_clips(config: Config, split: Split) -> list[TestClip]:
+def fold_clips(config: Config, split: Split, *, distortions: bool = True) -> list[TestClip]:
     """All clips of a fold, those of one track side by side.
 
     Every fold tests every track, at ``RATIOS_A_FOLD`` of the signal-to-noise ratios in turn, so
@@ -22,6 +22,11 @@ def fold_clips(config: Config, split: Split) -> list[TestClip]:
     hold out no passage, clips of other lengths and with one distortion alone come beside: each fold
     takes its share of the tracks, so that every track is tested so once or twice over all folds.
     Without a fold, every track is tested at every ratio.
+
+    Args:
+        config: its fold says what is held out.
+        split: of the catalogue.
+        distortions: whether to test each distortion alone, too.
     """
     if config.fold is None:
         clips, number, of = list_test_clips(config, split), 0, 1
@@ -37,7 +42,7 @@ def fold_clips(config: Config, split: Split) -> list[TestClip]:
             for seconds in LENGTHS_SECONDS:
                 snr = float(ratios[(place // of + len(clips)) % len(ratios)])
                 clips.append(TestClip(track, label, snr, len(clips), seconds=seconds))
-        if place % of == number:
+        if distortions and place % of == number:
             for distortion in DISTORTIONS:
                 snr = ALONE_SNR_DB if distortion == "noise" else float("nan")
                 clips.append(TestClip(track, label, snr, len(clips), distortion=distortion))

@@ -90,6 +90,50 @@ def evaluate(
     say(f"Report: {folder / 'report.md'}")
 
 
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep file: a base configuration and points.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure this point alone. Repeat for several.")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Write the page here, too, with its plot in a folder beside it."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder; RUNS/NAME-sweep where not given."),
+    ] = None,
+) -> None:
+    """Train, compile and run variants of a configuration: what accuracy costs, as table and plot.
+
+    Points that are finished are kept, an interrupted one goes on where it stopped.
+
+    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
+    """
+    from hushtune.eval.sweep import load_sweep, run_sweep, summary, write_frontier
+
+    variants = load_sweep(file)
+    folder = out or variants.folder
+    try:
+        frontier = run_sweep(
+            variants,
+            folder=folder,
+            only=tuple(only or ()),
+            command=" ".join(["hushtune", *sys.argv[1:]]),
+            announce=say,
+        )
+    except KeyboardInterrupt:
+        say("Interrupted. Give the same command again to go on.")
+        raise typer.Exit(130) from None
+    for target in (folder / "FRONTIER.md", page):
+        if target is not None:
+            write_frontier(frontier, target)
+    for point in frontier.points:
+        console.print(summary(point), markup=False)
+    say(f"Page: {page or folder / 'FRONTIER.md'}")
+
+
 @report_app.command("compare")
 def report_compare(
     first: Annotated[Path, typer.Argument(help="A report.json or the folder it lies in.")],
