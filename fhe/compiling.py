@@ -35,6 +35,7 @@ from .artifact import (
     installed_versions,
 )
 from .client import Client
+from .exact_weights import exact_weights
 from .server import Server
 from .timing import timed
 
@@ -72,7 +73,7 @@ def compile_network(
         ),
     )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), exact_weights():
             warnings.simplefilter("ignore")
             return compile_brevitas_qat_model(
                 network.for_export(),

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from hushtune.configs.schema import ConvLayer, DenseLayer, FheSettings, NetworkSettings
+from hushtune.fhe.compiling import compile_network
+from hushtune.fhe.exact_weights import step_between
+from hushtune.model.network import Network
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_the_step_is_found(bits):
+    rng = np.random.default_rng(bits)
+    most = 2 ** (bits - 1) - 1
+    integers = rng.integers(-most, most + 1, (50, 40))
+    integers[0, 0] = most
+    values = (0.0371 * integers).astype(np.float32)
+    step, found = step_between(values)
+    assert step == pytest.approx(0.0371, rel=1e-5) and found == bits
+    assert (np.rint(values / step) == integers).all()
+
+
+def test_what_is_no_multiple_of_a_step_has_none():
+    assert step_between(np.random.default_rng(0).normal(size=(30, 30)).astype(np.float32)) is None
+    assert step_between(np.zeros((3, 3), np.float32)) is None
+
+
+def test_one_level_is_enough():
+    assert step_between(np.array([0.0, 0.5, -0.5], np.float32)) == (0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (),
+        (DenseLayer(kind="dense", units=5),),
+        (ConvLayer(kind="conv", channels=3, kernel=(8, 2), stride=(8, 2)),),
+    ],
+    ids=["linear", "dense", "conv"],
+)
+def test_the_circuit_holds_the_networks_own_integers(layers):
+    torch.manual_seed(0)
+    settings = NetworkSettings(layers=layers, input_bits=4, weight_bits=3, head_bits=2)
+    network = Network(settings, (2, 16, 4), 6, quantized=True)
+    images = torch.randn(80, 2, 16, 4).clamp(-4, 4)
+    network.train()
+    for part in images.split(8):
+        network(part)
+    graph = compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
+    nodes = graph.query_nodes(custom_filter=lambda node: node.operation.value == "constant")
+    constants = [np.asarray(node.evaluator()) for node in nodes]
+    layers_of = [*(block.linear for block in network.blocks), network.head]
+    for layer in layers_of:
+        weight = layer.quant_weight()
+        integers = torch.round(weight.value / weight.scale).int().numpy()
+        assert any(
+            constant.size == integers.size and sorted(constant.ravel()) == sorted(integers.ravel())
+            for constant in constants
+        ), "the circuit's weights are not the network's"
