@@ -1,10 +1,10 @@
 """Import quantized weights as the integers they are.
 
-Concrete ML 1.9 gets the weights of a Brevitas network as floating-point numbers and quantizes them
-once more, to 8 bits over their range: four-bit weights from -7 to 7 come out as rounded multiples of
-about 18. The circuit then has wider accumulators and noisier look-ups than the network was trained
-for, which costs seconds, larger keys, and exactness. Here the step between the weights is found and
-kept.
+Concrete ML 1.9 gets the weights of a Brevitas network as floating-point numbers and quantizes
+them once more, to 8 bits over their range: four-bit weights from -7 to 7 come out as rounded
+multiples of about 18. The circuit then has wider accumulators and noisier look-ups than the network
+was trained for, which costs seconds, larger keys, and exactness. Here the step between the weights
+is found and kept.
 """
 
 from collections.abc import Iterator
