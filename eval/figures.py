@@ -95,7 +95,7 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
         row[0].set_ylabel(what)
     for axis, (against, _) in zip(rows[1], axes_of, strict=True):
         axis.set_xlabel(against)
-    rows[0][0].legend(loc="lower right")
+    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle("What accuracy costs: each point one trained and compiled variant")
     _save(figure, picture)
 

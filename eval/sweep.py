@@ -40,6 +40,7 @@ from .markdown import megabytes
 from .report import machine
 from .schema import Machine
 
+TRAINING_SECONDS = "training_seconds.json"
 SHIPPED_RATE = 0.05
 STRICT_RATE = 0.01
 
@@ -126,7 +127,8 @@ class PointResult(BaseModel):
     """Share of those clips with the quantized network's answer."""
     pbs: int
     widest_bits: int
-    train_seconds: float
+    train_seconds: float | None
+    """Without what the cache held; None where the training was done before."""
     compute_seconds: float
     """Server, median over the encrypted clips."""
     query_bytes: int
@@ -314,7 +316,10 @@ def _measure(
     run: Run, point: Point, digest: str, clips: int, announce: Callable[[str], None]
 ) -> tuple[PointResult, TrainingData]:
     judges = Judges(clips, mfcc=False, landmarks=False, catalogue_sizes=(), distortions=False)
+    trained = run.path("decision.json").exists()
     fold, data = evaluate_fold(run, (), judges, announce=announce)
+    if not trained:
+        run.write_json(TRAINING_SECONDS, {"seconds": fold.facts["train_seconds"]})
     file = run.folder.with_suffix(".npz")
     fold.save(file)
     return _result(run, point, digest, fold, Fold.load(file, 0)), data
@@ -349,7 +354,9 @@ def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold)
         encrypted_agrees=float(np.mean(same)),
         pbs=costs["pbs"],
         widest_bits=costs["widest_bits"],
-        train_seconds=fold.facts["train_seconds"],
+        train_seconds=run.read_json(TRAINING_SECONDS)["seconds"]
+        if run.path(TRAINING_SECONDS).exists()
+        else None,
         compute_seconds=costs["compute_seconds"],
         query_bytes=costs["query_bytes"],
         response_bytes=costs["response_bytes"],
@@ -441,7 +448,8 @@ def render(frontier: Frontier, picture: str) -> str:
             f"{q.top1_by_seconds.get('3', float('nan')):.1%} | {q.dir:.1%} | {q.rejected:.1%} | "
             f"{q.lost:.1%} | {p.encrypted_agrees:.0%} | {p.compute_seconds:.2f} s | "
             f"{megabytes(p.query_bytes)} | {megabytes(p.response_bytes)} | "
-            f"{megabytes(p.evaluation_key_bytes)} | {p.train_seconds / 60:.1f} min |"
+            f"{megabytes(p.evaluation_key_bytes)} | "
+            + ("- |" if p.train_seconds is None else f"{p.train_seconds / 60:.1f} min |")
         )
     lines += [
         "",
