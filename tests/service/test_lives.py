@@ -318,18 +318,19 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system with room for one key set."""
+def small_disk(tmp_path, alice):
+    """A file system with room for one key set and a half."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=150m", "tmpfs", str(folder)]
+    size = len(alice.keys) * 3 // 2 + 3_000_000
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no right to mount a small tmpfs")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("reserve", [8_000_000, 0])
+@pytest.mark.parametrize("reserve", [2_000_000, 0])
 def test_a_full_disk_refuses_and_keeps_no_half_file(start_server, small_disk, alice, bob, reserve):
     live = start_server("--workers", "1", "--reserve-bytes", str(reserve), data=small_disk)
     key = live.upload(alice.keys)
