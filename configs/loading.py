@@ -31,6 +31,15 @@ def load_config(path: str | Path) -> Config:
         ConfigError: no such file, not YAML, or a key or value that is not allowed.
     """
     path = _find(Path(path))
+    return parse_config(read_yaml(path), name=str(path), folder=path.parent)
+
+
+def read_yaml(path: Path) -> dict:
+    """Nested settings, as a YAML file gives them.
+
+    Raises:
+        ConfigError: no such file, not YAML, or no settings.
+    """
     try:
         data = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -39,7 +48,7 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected 'key: value' settings, found {type(data).__name__}.")
-    return parse_config(data, name=str(path), folder=path.parent)
+    return data
 
 
 def parse_config(data: dict, *, name: str, folder: Path) -> Config:

@@ -9,7 +9,7 @@ from .fold import ENCRYPTED, FLOAT, LANDMARKS, MFCC, QUANTIZED, SIMULATED
 from .schema import ProtocolResult, Report, System
 
 if TYPE_CHECKING:
-    from .sweep import PointResult
+    from .frontier import PointResult
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -11,6 +11,9 @@ import numpy as np
 
 from ..configs.errors import RunError
 
+SHIPPED_RATE = 0.05
+"""The rate of false alarms whose threshold travels in an artifact."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -93,6 +96,20 @@ class Clips:
     def accepted(self, rate: float) -> np.ndarray:
         """Whether the score passes the threshold fixed for a rate of false alarms."""
         return self.score > self.thresholds[rate]
+
+    @cached_property
+    def answers(self) -> np.ndarray:
+        """The song, or the class of unknown songs, at the shipped threshold: int [clips]."""
+        return np.where(self.accepted(SHIPPED_RATE), self.top[:, 0], self.songs)
+
+    def like(self, others: "Clips") -> "Clips":
+        """The same clips as `others`, in their order; this system must have judged them all."""
+        places = {
+            key: row
+            for row, key in enumerate(zip(self.fold.tolist(), self.place.tolist(), strict=True))
+        }
+        keys = zip(others.fold.tolist(), others.place.tolist(), strict=True)
+        return self.where(np.array([places[key] for key in keys]))
 
     def where(self, chosen: np.ndarray) -> "Clips":
         """Some of the clips: bool [clips] or places."""

@@ -25,7 +25,7 @@ from .fold import (
     QUANTIZED,
     SIMULATED,
 )
-from .folds import Clips, Fold, per_fold, system_clips
+from .folds import SHIPPED_RATE, Clips, Fold, per_fold, system_clips
 from .intervals import (
     Interval,
     auroc,
@@ -62,7 +62,6 @@ TITLES = {
     LANDMARKS: "landmark hashes (clear)",
 }
 VERSIONED = ("hushtune", "concrete-ml", "concrete-python", "torch", "brevitas", "scikit-learn")
-SHIPPED_RATE = 0.05
 CURVE_RATES = np.geomspace(0.001, 1.0, 61)
 WORST = 15
 DUPLICATE_SHARE = 0.1
@@ -345,27 +344,15 @@ def _curve(clips: Clips) -> list[CurvePoint]:
     ]
 
 
-def _answers(clips: Clips) -> np.ndarray:
-    """The class of each answer, the number of songs for "unknown"."""
-    return np.where(clips.accepted(SHIPPED_RATE), clips.top[:, 0], clips.songs)
-
-
 def _agreements(judged: dict[str, Clips]) -> list[Agreement]:
     """Real FHE and its simulation against the clear model they run, clip by clip."""
     result = []
     for name, clear in ((ENCRYPTED, QUANTIZED), (SIMULATED, QUANTIZED), (MFCC_ENCRYPTED, MFCC)):
         if name not in judged:
             continue
-        mine, reference = judged[name], judged[clear]
-        places = {
-            (fold, place): row
-            for row, (fold, place) in enumerate(
-                zip(reference.fold.tolist(), reference.place.tolist(), strict=True)
-            )
-        }
-        rows = [places[key] for key in zip(mine.fold.tolist(), mine.place.tolist(), strict=True)]
-        reference = reference.where(np.array(rows))
-        same = _answers(mine) == _answers(reference)
+        mine = judged[name]
+        reference = judged[clear].like(mine)
+        same = mine.answers == reference.answers
         known = mine.known
         result.append(
             Agreement(

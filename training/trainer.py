@@ -296,17 +296,18 @@ class _Fitting:
         losses.add(loss, logits, labels)
 
     def _loss(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        share = self.settings.distillation
+        linear = not self.run.config.network.layers
         twin = None
-        if self.twin is not None:
+        if self.twin is not None and (linear or share):
             with torch.no_grad():
                 twin = self.twin(images)
-        if twin is not None and not self.run.config.network.layers:
-            return (logits - twin).square().mean() / twin.var()
+            if linear:
+                return (logits - twin).square().mean() / twin.var()
         loss = nn.functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )
-        share = self.settings.distillation
-        if twin is not None and share:
+        if twin is not None:
             taught = nn.functional.cross_entropy(logits, twin.softmax(1))
             loss = (1 - share) * loss + share * taught
         return loss

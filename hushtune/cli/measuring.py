@@ -111,7 +111,8 @@ def sweep(
 
     Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
     """
-    from hushtune.eval.sweep import load_sweep, run_sweep, summary, write_frontier
+    from hushtune.eval.frontier import summary, write_frontier
+    from hushtune.eval.sweep import load_sweep, run_sweep
 
     variants = load_sweep(file)
     folder = out or variants.folder

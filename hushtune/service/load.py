@@ -36,7 +36,8 @@ class LoadRow:
         compute_seconds: median that the server computed on one.
         server_bytes: resident memory of the server process, its highest.
         worker_bytes: resident memory of all workers together, its highest.
-        growth_bytes: by how much both together grew from the first quarter to the last.
+        growth_bytes: by how much both together, at their lowest (a computation's scratch memory
+            comes and goes), grew from the second quarter to the last; the first one warms up.
     """
 
     clients: int
@@ -150,10 +151,10 @@ class _Memory:
         self._sample()
 
     def growth(self) -> int:
-        """Bytes between the medians of the first and of the last quarter."""
+        """Bytes between the lowest of the second and of the last quarter."""
         total = [sum(sample) for sample in self.samples]
         quarter = max(1, len(total) // 4)
-        return int(np.median(total[-quarter:]) - np.median(total[:quarter]))
+        return min(total[-quarter:]) - min(total[quarter : 2 * quarter] or total)
 
     def _watch(self) -> None:
         while not self._over.wait(SAMPLE_EVERY):

@@ -5,7 +5,8 @@ import pytest
 import yaml
 from hushtune.configs.errors import CompileError, ConfigError
 from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
-from hushtune.eval.sweep import Frontier, best, load_sweep, run_sweep, write_frontier
+from hushtune.eval.frontier import Frontier, best, write_frontier
+from hushtune.eval.sweep import load_sweep, run_sweep
 
 
 @pytest.fixture(scope="module")

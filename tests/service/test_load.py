@@ -22,7 +22,7 @@ def test_memory_stays_flat_over_many_queries(tiny_artifact):
     assert 0 < row.compute_seconds <= row.p50_seconds <= row.p95_seconds
     assert row.queries_a_minute == pytest.approx(60 / row.p50_seconds, rel=0.5)
     assert 50e6 < row.server_bytes < 2e9 and 50e6 < row.worker_bytes < 4e9
-    # between the medians of the first and the last quarter lie three quarters of the queries
+    # from the second quarter to the last it's half of the queries
     response_bytes = json.loads((tiny_artifact / "manifest.json").read_text())["costs"][
         "response_bytes"
     ]

@@ -1,0 +1,195 @@
+"""What the points of a sweep achieve and cost, and the page that shows it."""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ..training.files import write_atomically
+from .figures import draw_frontier
+from .folds import SHIPPED_RATE, Clips
+from .markdown import megabytes
+from .schema import Machine
+
+STRICT_RATE = 0.01
+
+
+class Figures(BaseModel):
+    """Shares between 0 and 1 on the main test's clips."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    top1: float
+    """Right song first, of clips of known songs."""
+    top1_by_snr_db: dict[str, float]
+    """The same by signal-to-noise ratio."""
+    top1_by_seconds: dict[str, float]
+    """The same for clips of other lengths."""
+    rejected: float
+    """Unknown clips rejected at the shipped threshold."""
+    lost: float
+    """Known clips then lost."""
+    dir: float
+    """Known clips found and accepted at the threshold fixed for 1 % false alarms."""
+    dir_false_alarms: float
+    """The share of unknown clips which that threshold in fact let through."""
+
+
+class PointResult(BaseModel):
+    """What one point of a sweep achieves and costs."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    note: str
+    digest: str
+    """Of the configuration and of what was measured."""
+    created: str
+    songs: int
+    known_clips: int
+    unknown_clips: int
+    image_values: int
+    """Values encrypted of each clip."""
+    float_figures: Figures
+    quantized_figures: Figures
+    encrypted_clips: int
+    encrypted_agrees: float
+    """Share of those clips with the quantized network's answer."""
+    pbs: int
+    widest_bits: int
+    train_seconds: float | None
+    """Without what the cache held; None where the training was done before."""
+    compute_seconds: float
+    """Server, median over the encrypted clips."""
+    query_bytes: int
+    response_bytes: int
+    evaluation_key_bytes: int
+
+
+class Frontier(BaseModel):
+    """All finished points of a sweep."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    command: str
+    created: str
+    machine: Machine
+    points: list[PointResult]
+    failed: dict[str, str] = {}
+    """Points that do not compile, and why."""
+
+
+def figures(clips: Clips) -> Figures:
+    """The figures of one system on all clips it judged."""
+    main = clips.where(clips.main)
+    first, known = main.first, main.known
+    lengths = {}
+    for seconds in np.unique(clips.seconds[~np.isnan(clips.seconds)]):
+        some = clips.where((clips.seconds == seconds) & clips.known)
+        lengths[f"{seconds:g}"] = float(some.first.mean())
+    shipped, strict = main.accepted(SHIPPED_RATE), main.accepted(STRICT_RATE)
+    return Figures(
+        top1=float(first[known].mean()),
+        top1_by_snr_db={
+            f"{snr:g}": float(first[known & (main.snr_db == snr)].mean())
+            for snr in np.unique(main.snr_db)
+        },
+        top1_by_seconds=lengths,
+        rejected=float((~shipped)[~known].mean()),
+        lost=float((~shipped)[known].mean()),
+        dir=float((first & strict)[known].mean()),
+        dir_false_alarms=float(strict[~known].mean()),
+    )
+
+
+def summary(point: PointResult) -> str:
+    """One line on a point."""
+    q = point.quantized_figures
+    return (
+        f"{point.name}: top-1 {q.top1:.1%}, DIR {q.dir:.1%}, {point.pbs} PBS, "
+        f"{point.compute_seconds:.2f} s, response {megabytes(point.response_bytes)}, "
+        f"keys {megabytes(point.evaluation_key_bytes)}."
+    )
+
+
+def best(points: list[PointResult]) -> set[str]:
+    """Names of the points that no other beats in DIR without taking longer: the frontier."""
+    return {
+        point.name
+        for point in points
+        if not any(
+            other.quantized_figures.dir >= point.quantized_figures.dir
+            and other.compute_seconds <= point.compute_seconds
+            and other is not point
+            for other in points
+        )
+    }
+
+
+def render(frontier: Frontier, picture: str) -> str:
+    """The sweep as a page of Markdown.
+
+    Args:
+        frontier: all finished points.
+        picture: path of the plot, relative to the page.
+    """
+    if not frontier.points:
+        return f"# Frontier: {frontier.name}\n\nNo point is measured yet.\n"
+    m, first = frontier.machine, frontier.points[0]
+    lines = [
+        f"# Frontier: {frontier.name}",
+        "",
+        f"Made by `{frontier.command}` on {frontier.created[:10]} ({m.processor}, {m.cores} cores, "
+        f"{m.memory_bytes / 2**30:.0f} GiB). One training of each variant; "
+        f"{first.known_clips:,} clips of known songs and {first.unknown_clips:,} of unknown ones "
+        f"under noise and rooms unseen in training, {first.encrypted_clips} of them in real FHE. "
+        "Thresholds come from other unknown songs. These are the clips that choices were made by: "
+        "the cross-validation in [RESULTS.md](RESULTS.md) is the cleaner figure. Variants on the "
+        "frontier, that none beats in DIR without taking longer, are set in bold.",
+        "",
+        f"![DIR and top-1 against seconds, table look-ups and bytes]({picture})",
+        "",
+        "| variant | songs | values | PBS | top-1 | twin | 0 dB | 3 s | DIR 1 % | rejected | lost "
+        "| FHE agrees | server | query | response | keys | training |",
+        "| --- | ---: " + "| ---: " * 15 + "|",
+    ]
+    frontier_names = best(frontier.points)
+    for p in frontier.points:
+        q, twin = p.quantized_figures, p.float_figures
+        name = f"**{p.name}**" if p.name in frontier_names else p.name
+        lines.append(
+            f"| {name} | {p.songs:,} | {p.image_values:,} | {p.pbs:,} | {q.top1:.1%} | "
+            f"{twin.top1:.1%} | {q.top1_by_snr_db.get('0', float('nan')):.1%} | "
+            f"{q.top1_by_seconds.get('3', float('nan')):.1%} | {q.dir:.1%} | {q.rejected:.1%} | "
+            f"{q.lost:.1%} | {p.encrypted_agrees:.0%} | {p.compute_seconds:.2f} s | "
+            f"{megabytes(p.query_bytes)} | {megabytes(p.response_bytes)} | "
+            f"{megabytes(p.evaluation_key_bytes)} | "
+            + ("- |" if p.train_seconds is None else f"{p.train_seconds / 60:.1f} min |")
+        )
+    lines += [
+        "",
+        "*values*: encrypted numbers a clip; *twin*: top-1 in floating point; *0 dB*, *3 s*: top-1 "
+        "of clips in that noise, of that length; *DIR 1 %*: found and accepted at the threshold "
+        "for 1 % false alarms; *rejected*, *lost*: unknown and known clips called unknown at the "
+        "shipped threshold; *FHE agrees*: with the quantized network, same clips; *server*: median "
+        "seconds a query on all cores; *keys*: evaluation keys, uploaded once; *training*: without "
+        "renderings or images that were cached.",
+        "",
+        "## What each variant is",
+        "",
+    ]
+    lines += [f"- **{p.name}**: {p.note or 'the base configuration'}." for p in frontier.points]
+    lines += [f"- {name}: does not compile. {why}" for name, why in frontier.failed.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_frontier(frontier: Frontier, page: Path) -> None:
+    """Write a sweep's page; its plot and JSON go to a folder of its name beside it."""
+    folder = page.with_suffix("").with_name(page.stem.lower())
+    folder.mkdir(parents=True, exist_ok=True)
+    if frontier.points:
+        draw_frontier(frontier.points, folder / "frontier.png")
+    text = frontier.model_dump_json(indent=1) + "\n"
+    write_atomically(folder / "frontier.json", text.encode())
+    write_atomically(page, render(frontier, f"{folder.name}/frontier.png").encode())
