@@ -72,11 +72,11 @@ def is_main(clip: TestClip) -> bool:
     return clip.seconds is None and clip.distortion not in DISTORTIONS
 
 
-def calibration_clips(config: Config, split: Split, repeats: int = 4) -> list[TestClip]:
-    """Clips of the unknown tracks that set thresholds, for the systems that are not networks."""
+def calibration_clips(config: Config, split: Split, repeats: int = 2) -> list[TestClip]:
+    """Clips of the unknown tracks, to set the thresholds of systems that they taught nothing."""
     return [
         TestClip(track, split.unknown_class, float(snr), 1_000_000 + repeat)
-        for track in split.calibrating
+        for track in split.unknown_train
         for snr in config.augment.test_snr_db
         for repeat in range(repeats)
     ]

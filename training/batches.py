@@ -37,7 +37,7 @@ class BatchMaker:
     Args:
         known: views of the known tracks; place = class.
         unknown: views of the tracks that teach "unknown".
-        calibrating: views of unknown tracks that only `calibration` draws from.
+        calibrating: views of the unknown tracks that `calibration` draws from.
         noise: mel power of each group's noise, float32 [pieces, bands, at least crop_frames].
         front_end: makes the images.
         settings: shares of each kind of clip.
@@ -65,7 +65,9 @@ class BatchMaker:
         self.settings = settings
         self.seed = seed
 
-    def batch(self, stream: int, number: int, count: int, group: int) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, stream: int, number: int, count: int, group: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """A training batch: always the same for the same arguments and seed.
 
         Args:
@@ -75,7 +77,8 @@ class BatchMaker:
             group: of the sounds it may contain.
 
         Returns:
-            images float [count, channels, bands, columns], labels int [count].
+            images float [count, channels, bands, columns], labels int [count], and the place of
+            the track among those that teach "unknown", or -1: int [count].
         """
         s = self.settings
         rng = np.random.default_rng([self.seed, 5, stream, number])
@@ -83,14 +86,16 @@ class BatchMaker:
         counterfeits = round(count * s.counterfeit_share)
         labels = rng.integers(len(self.known), size=max(1, count - unknowns - counterfeits))
         crops = [self._training_crop(self.known[label], group, rng) for label in labels]
-        for _ in range(unknowns):
-            views = self._unknown[rng.integers(len(self._unknown))]
-            crops.append(self._training_crop(views, group, rng))
+        teachers = np.full(count, -1)
+        for place in range(len(labels), len(labels) + unknowns):
+            teachers[place] = rng.integers(len(self._unknown))
+            crops.append(self._training_crop(self._unknown[teachers[place]], group, rng))
         crops += [self._counterfeit(group, rng) for _ in range(counterfeits)]
         strangers = np.full(unknowns + counterfeits, len(self.known))
         lengths = self._lengths(len(crops), rng)
         images = self._images(crops, lengths, s.remix, [group], rng)
-        return images, torch.from_numpy(np.concatenate([labels, strangers]))
+        labels = np.concatenate([labels, strangers])
+        return images, torch.from_numpy(labels), torch.from_numpy(teachers[: len(labels)])
 
     def _training_crop(self, views: Views, group: int, rng: np.random.Generator) -> Crop:
         return self._crop([view for view in views.training if view.group == group], rng)
@@ -155,28 +160,32 @@ class BatchMaker:
         parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
         return self._noisy(parts, rng), torch.tensor(labels)
 
-    def calibration(self, clips: int, seconds: float | None = None) -> tuple[Tensor, Tensor]:
-        """Noisy clips: `clips` of known songs, `clips` of songs that taught nothing.
+    def calibration(
+        self, clips: int, seconds: float | None = None
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Noisy clips: `clips` of known songs, then `clips` of the calibrating tracks.
 
         Args:
             clips: of each kind.
             seconds: their length; one crop where None.
 
         Returns:
-            images float [2 * clips, channels, bands, columns], labels int [2 * clips].
+            images float [2 * clips, channels, bands, columns], labels int [2 * clips], and the
+            places of the later ones' tracks among the calibrating ones: int [clips].
         """
         rng = np.random.default_rng([self.seed, 13])
         labels = [int(rng.integers(len(self.known))) for _ in range(clips)]
         parts = [self._crop(self.known[label].validating, rng) for label in labels]
-        strangers = self._calibrating or self._unknown
-        for _ in range(clips):
-            views = strangers[rng.integers(len(strangers))]
+        places = np.zeros(clips, int)
+        for n in range(clips):
+            places[n] = rng.integers(len(self._calibrating))
+            views = self._calibrating[places[n]]
             parts.append(self._crop(views.training + views.validating, rng))
         if seconds is not None:
             rate = self.front_end.signal.sample_rate_hz
             frames = max(1, self.front_end.frames(round(seconds * rate)))
             parts = [part[:, :frames] for part in parts]
-        return self._noisy(parts, rng), torch.tensor(labels + [len(self.known)] * clips)
+        return self._noisy(parts, rng), torch.tensor(labels + [len(self.known)] * clips), places
 
     def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Tensor:
         lengths = np.full(len(crops), self.front_end.crop_frames)

@@ -1,7 +1,10 @@
 """Calibrating the verdict "unknown" on songs that training never saw.
 
-A third of the tracks held out to teach "unknown" do not teach it: their clips, beside validation
-clips of the known songs, set the weights of `hushtune.model.decision`.
+Clips of unknown tracks, beside validation clips of the known songs, set the weights of
+`hushtune.model.decision`. A third of the unknown tracks do not teach a network with hidden layers
+but calibrate it. One without them is fitted in closed form, so that all tracks can do both by
+cross-fitting (Chernozhukov et al. 2018): each clip is judged by weights that were fitted without
+its track's part.
 """
 
 import numpy as np
@@ -16,6 +19,8 @@ from ..model.network import Network
 
 CLIPS = 2000
 """Clips of known and of unknown songs, each."""
+PARTS = 5
+"""Into so many the unknown tracks are cut for cross-fitting."""
 
 
 def network_logits(network: Network, images: Tensor) -> np.ndarray:
@@ -23,6 +28,24 @@ def network_logits(network: Network, images: Tensor) -> np.ndarray:
     network.eval()
     with torch.no_grad():
         return torch.cat([network(part) for part in images.split(256)]).double().numpy()
+
+
+def cross_fitted(images: Tensor, places: np.ndarray, weights: Tensor) -> np.ndarray:
+    """Logits of the networks without hidden layers that each clip's track did not teach.
+
+    Args:
+        images: float [clips, channels, bands, columns].
+        places: of each clip's network: int [clips].
+        weights: float [networks, classes, inputs].
+
+    Returns:
+        float64 [clips, classes].
+    """
+    result = np.empty((len(images), weights.shape[1]))
+    for place, network in enumerate(weights):
+        rows = np.flatnonzero(places == place)
+        result[rows] = (images[rows].flatten(1) @ network.T).double().numpy()
+    return result
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray, false_alarms: float) -> Decision:

@@ -6,6 +6,8 @@ inverse of their covariance, which takes off what noise and rooms add to all of 
 gradient descent on the cross-entropy comes nowhere near that within minutes (see docs/DESIGN.md).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,17 +19,31 @@ LOGIT_SCALE = 20.0
 """Logits are this many times the regression's values, so that they spread like a network's."""
 
 
-def fit_least_squares(pool: ImagePool, classes: int, ridge: float, *, title: str) -> Tensor:
+@dataclass(frozen=True)
+class LeastSquares:
     """Weights that predict the classes' one-hot codes from the images.
+
+    Attributes:
+        weights: float32 [classes, inputs], inputs in the order of a flattened image.
+        without: the same, fitted without the images of one part of the tracks that teach
+            "unknown" each: float32 [parts, classes, inputs].
+    """
+
+    weights: Tensor
+    without: Tensor
+
+
+def fit_least_squares(
+    pool: ImagePool, classes: int, ridge: float, *, parts: list[int], title: str
+) -> LeastSquares:
+    """Fit all images, and all but those of each part of the tracks that teach "unknown".
 
     Args:
         pool: training images and labels.
         classes: known songs plus one.
         ridge: penalty on the weights, as a share of the mean power of an image value.
+        parts: of the tracks that teach "unknown", each the number of its part.
         title: shown beside the progress bar.
-
-    Returns:
-        float32 [classes, inputs], inputs in the order of a flattened image.
     """
     images, labels = pool.images.flatten(1), pool.labels
     count, inputs = images.shape
@@ -40,10 +56,30 @@ def fit_least_squares(pool: ImagePool, classes: int, ridge: float, *, title: str
             moments.addmm_(part.T, part)
             sums.index_add_(0, labels[start : start + PART], part)
             bar.advance(task, len(part))
-        # one-hot codes less their means over all images
-        share = torch.bincount(labels, minlength=classes) / count
-        sums -= share[:, None] * sums.sum(0)
-        penalty = ridge * moments.diagonal().mean()
-        moments.diagonal().add_(penalty)
-        weights = torch.cholesky_solve(sums.T, torch.linalg.cholesky(moments))
+        counts = torch.bincount(labels, minlength=classes).float()
+        without = []
+        part_of = torch.tensor([-1, *parts])[pool.teachers + 1]
+        for part in sorted(set(parts)):
+            rows = torch.nonzero(part_of == part)[:, 0]
+            left = images[rows].float()
+            fewer = sums.index_add(0, labels[rows], left, alpha=-1)
+            less = counts - torch.bincount(labels[rows], minlength=classes)
+            without.append(_solve(moments - left.T @ left, fewer, less, ridge))
+        weights = _solve(moments, sums, counts, ridge)
+    return LeastSquares(weights, torch.stack(without))
+
+
+def _solve(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float) -> Tensor:
+    """Weights of the ridge regression on one-hot codes less their means.
+
+    Args:
+        moments: images' second moments, float [inputs, inputs]; overwritten.
+        sums: of the images of each class, float [classes, inputs].
+        counts: images of each class, float [classes].
+        ridge: penalty, as a share of the mean power of an image value.
+    """
+    share = counts / counts.sum()
+    codes = sums - share[:, None] * sums.sum(0)
+    moments.diagonal().add_(ridge * moments.diagonal().mean())
+    weights = torch.cholesky_solve(codes.T, torch.linalg.cholesky(moments))
     return (LOGIT_SCALE * weights.T).contiguous()

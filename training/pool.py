@@ -54,7 +54,8 @@ class TrainingData:
         cache: folder for noise and image files.
         known: views of the known tracks; place = class.
         teaching: views of the tracks that teach "unknown".
-        calibrating: views of the unknown tracks that set the threshold.
+        calibrating: views of the unknown tracks that set the threshold; where the verdict is
+            cross-fitted, those that teach.
     """
 
     config: Config
@@ -75,7 +76,7 @@ class TrainingData:
         else:
             held = [fold.protocol, fold.of, fold.number] if fold.holds_passages else fold.of
         digests = [[views.digest for views in part] for part in (self.known, self.teaching)]
-        key = json.dumps([4, PART, training, shapes, held, digests, config.seed])
+        key = json.dumps([5, PART, training, shapes, held, digests, config.seed])
         return self.cache / "images" / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def maker(self, front_end: FrontEnd | None = None) -> BatchMaker:
@@ -136,11 +137,13 @@ class ImagePool:
     Args:
         images: float16 [images, channels, bands, columns].
         labels: int [images].
+        teachers: place of each image's track among those that teach "unknown", or -1:
+            int [images].
         seed: with stream and step, all randomness.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, seed: int):
-        self.images, self.labels, self._seed = images, labels, seed
+    def __init__(self, images: Tensor, labels: Tensor, teachers: Tensor, seed: int):
+        self.images, self.labels, self.teachers, self._seed = images, labels, teachers, seed
 
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: images float [count, ...], labels int [count]."""
@@ -181,15 +184,17 @@ def statistics_of(paths: list[Path]) -> Tensor:
 
 def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:
     """Read image files and standardise them."""
-    images, labels = None, []
+    images, labels, teachers = None, [], []
     for place, path in enumerate(paths):
-        raw, some = _read(path)
+        raw, *some = _read(path)
         if images is None:
             images = torch.empty((len(paths) * PART, *raw.shape[1:]), dtype=torch.half)
         part = front_end.standardised(torch.from_numpy(raw).float())
         images[place * PART : (place + 1) * PART] = part.half()
-        labels.append(some)
-    return ImagePool(images, torch.from_numpy(np.concatenate(labels)), seed)
+        labels.append(some[0])
+        teachers.append(some[1])
+    told = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))
+    return ImagePool(images, *told, seed)
 
 
 def remove_images(data: TrainingData) -> None:
@@ -197,9 +202,9 @@ def remove_images(data: TrainingData) -> None:
     shutil.rmtree(data.folder, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with np.load(path) as file:
-        return file["images"], file["labels"]
+        return file["images"], file["labels"], file["teachers"]
 
 
 _makers: dict[Path, BatchMaker] = {}
@@ -216,7 +221,8 @@ class _Part:
             _makers.clear()
             _makers[self.folder] = self.data.maker()
         group = self.data.group(number)
-        images, labels = _makers[self.folder].batch(self.stream, number, PART, group)
+        images, labels, teachers = _makers[self.folder].batch(self.stream, number, PART, group)
         path = self.folder / f"{self.stream}-{number:05d}.npz"
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, images=images.half().numpy(), labels=labels.numpy())
+            told = {"labels": labels.numpy(), "teachers": teachers.numpy()}
+            np.savez(file, images=images.half().numpy(), **told)

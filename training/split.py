@@ -30,15 +30,24 @@ class Split:
 
     @property
     def teaching(self) -> tuple[Track, ...]:
-        """The unknown tracks that the network is trained on."""
+        """The unknown tracks that a network with hidden layers is trained on."""
         kept = set(self.calibrating)
         return tuple(track for track in self.unknown_train if track not in kept)
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
-        """The unknown tracks that set the verdict's threshold: every third artist's."""
+        """The unknown tracks that set its verdict's threshold: every third artist's."""
         artists = by_artist(self.unknown_train)
         return tuple(track for tracks in artists[2::3] or artists[1:] for track in tracks)
+
+    def parts(self, count: int) -> list[int]:
+        """The part, one of at most `count`, that each track of `unknown_train` belongs to.
+
+        All tracks of an artist are in one part.
+        """
+        artists = enumerate(by_artist(self.unknown_train))
+        part = {track.id: place % count for place, tracks in artists for track in tracks}
+        return [part[track.id] for track in self.unknown_train]
 
     def to_json(self) -> dict:
         """The split as JSON-ready values."""

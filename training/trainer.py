@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..model.network import Network
-from .calibration import CLIPS, calibrate, network_logits
+from .calibration import CLIPS, PARTS, calibrate, cross_fitted, network_logits
 from .catalogue import list_tracks
 from .files import save_array, save_tensors, write_atomically
 from .least_squares import fit_least_squares
@@ -46,6 +46,8 @@ LOG_EVERY = 25
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 PHASES = ("float", "quantized")
+WITHOUT = "without.npy"
+"""Weights fitted without a part of the unknown tracks each, until the verdict is calibrated."""
 
 
 def train(
@@ -97,17 +99,14 @@ def train(
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
-    images, labels = _calibration_clips(run, data)
-    logits = {
-        phase: network_logits(run.network(quantized=phase == "quantized"), images)
-        for phase in PHASES
-    }
+    labels, logits = _calibration_logits(run, data)
     run.write_calibration(labels, logits)
     decisions = {
         phase: calibrate(logits[phase], labels, config.training.false_alarms).to_json()
         for phase in PHASES
     }
     run.write_json("decision.json", decisions)
+    run.path(WITHOUT).unlink(missing_ok=True)
     if not keep_images:
         remove_images(data)
     return run
@@ -117,12 +116,16 @@ def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> No
     """Fit the floating-point twin that has no hidden layers, in closed form."""
     started = time.monotonic()
     network = run.new_network(quantized=False)
-    classes = network.head.out_features
-    weights = fit_least_squares(
-        pool, classes, run.config.training.ridge, title="Training (float, in closed form)"
+    fit = fit_least_squares(
+        pool,
+        network.head.out_features,
+        run.config.training.ridge,
+        parts=run.split().parts(PARTS),
+        title="Training (float, in closed form)",
     )
+    save_array(run.path(WITHOUT), fit.without.numpy())
     with torch.no_grad():
-        network.head.weight.copy_(weights)
+        network.head.weight.copy_(fit.weights)
     line = {"phase": "float", "step": 1, "seconds": round(time.monotonic() - started, 2)}
     line |= _validate(network, images, labels)
     write_atomically(run.path("metrics.jsonl"), (json.dumps(line) + "\n").encode())
@@ -160,17 +163,20 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
 def prepare_data(run: Run) -> TrainingData:
     """Everything training images are made of, rendered where the cache lacks it."""
     config, split = run.config, run.split()
-    tracks = [*split.known, *split.teaching, *split.calibrating]
+    tracks = [*split.known, *split.unknown_train]
     views, opened = load_views(tracks, config, run.cache, title="Rendering views")
     opened.add(prepare_noise(config, run.cache).to_json())
     run.write_json("opened.json", opened.to_json())
-    known, taught = len(split.known), len(split.known) + len(split.teaching)
+    unknown = dict(zip(split.unknown_train, views[len(split.known) :], strict=True))
+    teaching = calibrating = split.unknown_train
+    if config.network.layers:
+        teaching, calibrating = split.teaching, split.calibrating
     return TrainingData(
         config,
         run.cache,
-        tuple(views[:known]),
-        tuple(views[known:taught]),
-        tuple(views[taught:]),
+        tuple(views[: len(split.known)]),
+        tuple(unknown[track] for track in teaching),
+        tuple(unknown[track] for track in calibrating),
     )
 
 
@@ -183,16 +189,28 @@ def training_images(run: Run, data: TrainingData, count: int) -> Tensor:
     return images
 
 
-def _calibration_clips(run: Run, data: TrainingData) -> tuple[Tensor, np.ndarray]:
-    """Clips that set the verdict, as long as those it will be asked about.
+def _calibration_logits(run: Run, data: TrainingData) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What the networks say of clips as long as those the verdict will be asked about.
 
     Returns:
-        images float [clips, channels, bands, columns], labels int [clips].
+        labels int [clips], and each network's logits, float [clips, classes].
     """
     config = run.config
     seconds = clip_seconds(config, float(np.median([views.seconds for views in data.known])))
-    images, labels = data.maker(run.front_end()).calibration(CLIPS, seconds)
-    return images, labels.numpy()
+    images, labels, places = data.maker(run.front_end()).calibration(CLIPS, seconds)
+    logits = {
+        phase: network_logits(run.network(quantized=phase == "quantized"), images)
+        for phase in PHASES
+    }
+    if not config.network.layers:
+        # the twin that the clip's track did not teach, then what quantization does to the clip
+        unknown = slice(len(images) - len(places), None)
+        parts = np.array(run.split().parts(PARTS))[places]
+        without = torch.from_numpy(np.load(run.path(WITHOUT)))
+        shift = cross_fitted(images[unknown], parts, without) - logits["float"][unknown]
+        for phase in PHASES:
+            logits[phase][unknown] += shift
+    return labels.numpy(), logits
 
 
 def _read_checkpoint(run: Run) -> dict | None:

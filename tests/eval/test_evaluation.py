@@ -181,7 +181,7 @@ def test_shuffled_labels_give_chance(config, tmp_path, monkeypatch):
     def shuffled(*args):
         pool = real(*args)
         order = np.random.default_rng(0).permutation(len(pool.labels))
-        return ImagePool(pool.images, pool.labels[order], 0)
+        return ImagePool(pool.images, pool.labels[order], pool.teachers[order], 0)
 
     monkeypatch.setattr(trainer, "load_pool", shuffled)
     chance = config.model_copy(update={"name": "shuffled"})

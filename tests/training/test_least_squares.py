@@ -1,25 +1,46 @@
 import numpy as np
 import pytest
 import torch
+from hushtune.training.calibration import CLIPS, network_logits
 from hushtune.training.least_squares import LOGIT_SCALE, fit_least_squares
 from hushtune.training.pool import ImagePool
+from hushtune.training.trainer import prepare_data
 from sklearn.linear_model import Ridge
 
 
-def pool(images, labels):
-    return ImagePool(torch.from_numpy(images).half(), torch.from_numpy(labels), 0)
+def fit(images, labels, classes, ridge, teachers=None, parts=(0,)):
+    if teachers is None:
+        teachers = np.full(len(labels), -1)
+    told = (torch.from_numpy(each) for each in (labels, teachers))
+    pool = ImagePool(torch.from_numpy(images).half(), *told, 0)
+    return fit_least_squares(pool, classes, ridge, parts=list(parts), title="")
 
 
 def test_it_is_ridge_regression_on_centred_codes():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(5000, 2, 3, 4)).astype(np.float16)
     labels = rng.integers(0, 5, 5000)
-    weights = fit_least_squares(pool(images, labels), 5, 0.1, title="").numpy()
+    weights = fit(images, labels, 5, 0.1).weights.numpy()
     flat = images.reshape(5000, -1).astype(np.float64)
     codes = np.eye(5)[labels]
     alpha = 0.1 * (flat**2).sum(0).mean()
     reference = Ridge(alpha=alpha, fit_intercept=False).fit(flat, codes - codes.mean(0))
     assert weights == pytest.approx(LOGIT_SCALE * reference.coef_, abs=1e-3)
+
+
+def test_each_part_of_the_unknown_tracks_is_left_out_once():
+    rng = np.random.default_rng(2)
+    images = rng.normal(size=(900, 1, 4, 5)).astype(np.float16)
+    labels = rng.integers(0, 4, 900)
+    teachers = np.where(labels == 3, rng.integers(-1, 3, 900), -1)  # -1 among them: counterfeits
+    parts = [0, 1, 0]
+    both = fit(images, labels, 4, 0.1, teachers, parts)
+    assert len(both.without) == 2
+    for part, weights in enumerate(both.without):
+        kept = np.array([t < 0 or parts[t] != part for t in teachers])
+        alone = fit(images[kept], labels[kept], 4, 0.1, teachers[kept], parts).weights
+        assert weights.numpy() == pytest.approx(alone.numpy(), abs=1e-4)
+        assert not torch.allclose(weights, both.weights, atol=1e-3)
 
 
 def test_it_takes_off_noise_that_images_share():
@@ -31,10 +52,25 @@ def test_it_takes_off_noise_that_images_share():
     images = centres[labels] + 6 * rng.normal(size=(6000, 4)) @ noise_axes
     images += 0.3 * rng.normal(size=images.shape)
     shaped = images.reshape(-1, 1, 5, 6).astype(np.float16)
-    weights = fit_least_squares(pool(shaped[:4000], labels[:4000]), 8, 0.001, title="").numpy()
+    weights = fit(shaped[:4000], labels[:4000], 8, 0.001).weights.numpy()
     found = (images[4000:] @ weights.T).argmax(1) == labels[4000:]
     nearest = (images[4000:] @ centres.T).argmax(1) == labels[4000:]
     assert found.mean() > 0.95 > nearest.mean() + 0.3
+
+
+def test_the_verdict_is_set_by_clips_of_tracks_that_did_not_teach(linear_run):
+    """The twin knows its own teachers; what the calibration holds of them is judged without."""
+    run = linear_run
+    labels, reference = run.calibration(quantized=False)
+    data = prepare_data(run)
+    assert data.teaching == data.calibrating and len(data.teaching) == 4
+    images, again, _ = data.maker(run.front_end()).calibration(CLIPS, 4.0)
+    assert np.array_equal(labels, again)
+    told = network_logits(run.network(quantized=False), images)
+    unknown = labels == run.split().unknown_class
+    assert np.array_equal(told[~unknown], reference[~unknown])
+    assert reference[unknown, -1].mean() < told[unknown, -1].mean() - 1
+    assert not run.path("without.npy").exists()
 
 
 def test_a_linear_run_is_fitted_in_closed_form(linear_run, tiny_run):
