@@ -13,10 +13,9 @@ import torch
 
 from ..configs.schema import Config
 from ..model.frontend import FrontEnd
-from ..training.clips import ClipRenderer, TestClip
+from ..training.clips import TestClip, clip_renderer
 from ..training.parallel import parallel_map
 from ..training.run import Run
-from ..training.sounds import split_sounds
 from .landmarks import LandmarkIndex, landmarks
 from .mfcc import mfcc_windows
 
@@ -76,16 +75,6 @@ def render_features(
 
 
 @lru_cache(maxsize=1)
-def _renderer(settings: str, validating: bool) -> ClipRenderer:
-    config = Config.model_validate_json(settings)
-    if not validating:
-        return ClipRenderer(config)
-    split = split_sounds(config)
-    kept = split.training[0].group if split.validating is None else split.validating
-    return ClipRenderer(config, next(s for s in split.training if s.group == kept))
-
-
-@lru_cache(maxsize=1)
 def _index(path: Path, written: int) -> LandmarkIndex:
     """The index in a file; `written` (its time) tells a newer file of the same name apart."""
     return LandmarkIndex.load(path)
@@ -101,7 +90,7 @@ class _Render:
 
     def __call__(self, clips: list[TestClip]) -> ClipFeatures:
         config, rate = self.config, self.config.signal.sample_rate_hz
-        render = _renderer(config.model_dump_json(), self.validating)
+        render = clip_renderer(config.model_dump_json(), self.validating)
         front_end = FrontEnd(config.signal, config.spectrum, self.statistics)
         waves = [render(clip) for clip in clips]
         images = [front_end.query_image(torch.from_numpy(wave)) for wave in waves]

@@ -37,7 +37,6 @@ class BatchMaker:
     Args:
         known: views of the known tracks; place = class.
         unknown: views of the tracks that teach "unknown".
-        calibrating: views of the unknown tracks that `calibration` draws from.
         noise: mel power of each group's noise, float32 [pieces, bands, at least crop_frames].
         front_end: makes the images.
         settings: shares of each kind of clip.
@@ -49,7 +48,6 @@ class BatchMaker:
         self,
         known: list[Views],
         unknown: list[Views],
-        calibrating: list[Views],
         noise: dict[int, np.ndarray],
         front_end: FrontEnd,
         settings: TrainingSettings,
@@ -58,7 +56,6 @@ class BatchMaker:
     ):
         self.known = known
         self._unknown = unknown
-        self._calibrating = calibrating
         self._noise = noise
         self._snr_db = snr_db
         self.front_end = front_end
@@ -159,33 +156,6 @@ class BatchMaker:
         labels = [label for label, _ in tracks for _ in range(crops)]
         parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
         return self._noisy(parts, rng), torch.tensor(labels)
-
-    def calibration(
-        self, clips: int, seconds: float | None = None
-    ) -> tuple[Tensor, Tensor, np.ndarray]:
-        """Noisy clips: `clips` of known songs, then `clips` of the calibrating tracks.
-
-        Args:
-            clips: of each kind.
-            seconds: their length; one crop where None.
-
-        Returns:
-            images float [2 * clips, channels, bands, columns], labels int [2 * clips], and the
-            places of the later ones' tracks among the calibrating ones: int [clips].
-        """
-        rng = np.random.default_rng([self.seed, 13])
-        labels = [int(rng.integers(len(self.known))) for _ in range(clips)]
-        parts = [self._crop(self.known[label].validating, rng) for label in labels]
-        places = np.zeros(clips, int)
-        for n in range(clips):
-            places[n] = rng.integers(len(self._calibrating))
-            views = self._calibrating[places[n]]
-            parts.append(self._crop(views.training + views.validating, rng))
-        if seconds is not None:
-            rate = self.front_end.signal.sample_rate_hz
-            frames = max(1, self.front_end.frames(round(seconds * rate)))
-            parts = [part[:, :frames] for part in parts]
-        return self._noisy(parts, rng), torch.tensor(labels + [len(self.known)] * clips), places
 
     def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Tensor:
         lengths = np.full(len(crops), self.front_end.crop_frames)

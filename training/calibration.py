@@ -1,10 +1,10 @@
 """Calibrating the verdict "unknown" on songs that training never saw.
 
-Clips of unknown tracks, beside validation clips of the known songs, set the weights of
-`hushtune.model.decision`. A third of the unknown tracks do not teach a network with hidden layers
-but calibrate it. One without them is fitted in closed form, so that all tracks can do both by
-cross-fitting (Chernozhukov et al. 2018): each clip is judged by weights that were fitted without
-its track's part.
+Clips of unknown tracks and of known songs, made as test clips are but with sounds of the training
+side, set the weights of `hushtune.model.decision`. A third of the unknown tracks do not teach a
+network with hidden layers but calibrate it. One without them is fitted in closed form, so that all
+tracks can do both by cross-fitting (Chernozhukov et al. 2018): each clip is judged by weights that
+were fitted without its track's part.
 """
 
 import numpy as np
@@ -17,8 +17,6 @@ from torch import Tensor
 from ..model.decision import Decision, features
 from ..model.network import Network
 
-CLIPS = 2000
-"""Clips of known and of unknown songs, each."""
 PARTS = 5
 """Into so many the unknown tracks are cut for cross-fitting."""
 

@@ -7,6 +7,8 @@ of them can be rendered again as audio.
 """
 
 import csv
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +23,9 @@ from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
 from .parallel import parallel_map
-from .passages import clip_seconds, held_out
+from .passages import clip_seconds, held_out, training_spans
 from .run import Run
-from .sounds import Sounds, split_sounds
+from .sounds import split_sounds
 from .split import Split
 from .track import Track
 from .views import MAX_TRACK_SECONDS, random_start
@@ -31,6 +33,10 @@ from .views import MAX_TRACK_SECONDS, random_start
 UNKNOWN_REPEATS = 2
 """Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
 
+
+CALIBRATION_CLIPS = 1000
+CALIBRATION_SEED = 2_000_000
+"""Apart from those of test clips."""
 
 DISTORTIONS = ("none", "speed", "equalizer", "reverb", "noise", "clipping", "codec")
 """What a clip can suffer alone; "noise" at `ALONE_SNR_DB`."""
@@ -71,6 +77,27 @@ class ClipImages:
     snr_db: np.ndarray
 
 
+def list_calibration_clips(
+    config: Config, split: Split, unknown: Sequence[Track]
+) -> list[TestClip]:
+    """Clips to set the verdict by: as many of known tracks as of `unknown` ones, in equal shares.
+
+    There are at least `CALIBRATION_CLIPS` of both, unless the catalogue has more known tracks than
+    that: then each gives one clip.
+    """
+    ratios = config.augment.test_snr_db
+    clips: list[TestClip] = []
+    for tracks, label in ((split.known, None), (unknown, split.unknown_class)):
+        repeats = math.ceil(CALIBRATION_CLIPS / len(tracks))
+        for place, track in enumerate(tracks):
+            for repeat in range(repeats):
+                # from one track to the next the ratios go on where they stopped
+                snr = float(ratios[(place * repeats + repeat) % len(ratios)])
+                seed = CALIBRATION_SEED + len(clips)
+                clips.append(TestClip(track, place if label is None else label, snr, seed))
+    return clips
+
+
 def list_test_clips(config: Config, split: Split) -> list[TestClip]:
     """All test clips of a split: one a known track and ratio, more of unknown tracks."""
     clips = []
@@ -84,11 +111,20 @@ def list_test_clips(config: Config, split: Split) -> list[TestClip]:
 
 
 class ClipRenderer:
-    """Renders test clips as waveforms, with the test side's noise and rooms."""
+    """Renders clips as waveforms.
 
-    def __init__(self, config: Config, sounds: Sounds | None = None):
-        self.config = config
-        self.sounds = sounds or split_sounds(config).test
+    Args:
+        config: the run's.
+        validating: take noise and rooms that training kept for validation (or any of training's,
+            where it kept none) and passages that it may know, not the test side's.
+    """
+
+    def __init__(self, config: Config, *, validating: bool = False):
+        self.config, self.validating = config, validating
+        split = split_sounds(config)
+        kept = split.training[0].group if split.validating is None else split.validating
+        known = next(sounds for sounds in split.training if sounds.group == kept)
+        self.sounds = known if validating else split.test
         augment, rate = config.augment, config.signal.sample_rate_hz
         self._augment = {
             name: Augmenter(settings, self.sounds, rate)
@@ -102,6 +138,9 @@ class ClipRenderer:
         wave = _track(clip.track.path, rate)
         samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
         passage = held_out(config, len(wave) / rate)
+        if passage is not None and self.validating:
+            spans = training_spans(config, len(wave) / rate)
+            passage = spans[rng.integers(len(spans))]
         if passage is not None:
             wave = wave[round(passage[0] * rate) : round(passage[1] * rate)]
         # a change of speed must not leave the clip shorter than asked for
@@ -135,7 +174,13 @@ def _distortions(settings: AugmentSettings) -> dict[str, AugmentSettings]:
 
 
 def clip_images(
-    clips: list[TestClip], config: Config, front_end: FrontEnd, *, workers: int = 0
+    clips: list[TestClip],
+    config: Config,
+    front_end: FrontEnd,
+    *,
+    title: str = "Rendering test clips",
+    validating: bool = False,
+    workers: int = 0,
 ) -> ClipImages:
     """Render clips and turn them into images, in parallel.
 
@@ -143,12 +188,14 @@ def clip_images(
         clips: what to render; clips of one track side by side are fastest.
         config: the run's.
         front_end: with the run's statistics.
+        title: shown beside the progress bar.
+        validating: render with the training side's sounds, as `ClipRenderer` says.
         workers: processes; 0 for one a core.
     """
     parts = parallel_map(
-        _Images(config, front_end.statistics),
+        _Images(config, front_end.statistics, validating),
         _chunks(clips, 16),
-        title="Rendering test clips",
+        title=title,
         workers=workers,
     )
     labels = torch.tensor([clip.label for clip in clips])
@@ -156,9 +203,14 @@ def clip_images(
 
 
 @lru_cache(maxsize=1)
-def _renderer(settings: str) -> ClipRenderer:
-    """One renderer a worker process, so that noise and rooms are decoded once."""
-    return ClipRenderer(Config.model_validate_json(settings))
+def clip_renderer(settings: str, validating: bool) -> ClipRenderer:
+    """One renderer a worker process, so that noise and rooms are decoded once.
+
+    Args:
+        settings: the configuration as JSON.
+        validating: as `ClipRenderer` says.
+    """
+    return ClipRenderer(Config.model_validate_json(settings), validating=validating)
 
 
 @lru_cache(maxsize=1)
@@ -171,10 +223,11 @@ def _track(path: Path, sample_rate: int) -> np.ndarray:
 class _Images:
     config: Config
     statistics: Tensor | None
+    validating: bool
 
     def __call__(self, clips: list[TestClip]) -> Tensor:
         front_end = FrontEnd(self.config.signal, self.config.spectrum, self.statistics)
-        render = _renderer(self.config.model_dump_json())
+        render = clip_renderer(self.config.model_dump_json(), self.validating)
         return torch.stack([front_end.query_image(torch.from_numpy(render(c))) for c in clips])
 
 

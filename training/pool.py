@@ -54,15 +54,12 @@ class TrainingData:
         cache: folder for noise and image files.
         known: views of the known tracks; place = class.
         teaching: views of the tracks that teach "unknown".
-        calibrating: views of the unknown tracks that set the threshold; where the verdict is
-            cross-fitted, those that teach.
     """
 
     config: Config
     cache: Path
     known: tuple[Views, ...]
     teaching: tuple[Views, ...]
-    calibrating: tuple[Views, ...]
 
     @property
     def folder(self) -> Path:
@@ -89,7 +86,6 @@ class TrainingData:
         return BatchMaker(
             list(self.known),
             list(self.teaching),
-            list(self.calibrating),
             noise,
             front_end or FrontEnd(config.signal, config.spectrum),
             config.training,

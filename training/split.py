@@ -84,7 +84,8 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     Artists are drawn in random order and moved whole to the unknown lists until those are full;
     an artist with more tracks than a list still needs is passed over, so that one prolific
     artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
-    without an artist count as one artist each.
+    without an artist count as one artist each. An unknown track that bears the title of a known
+    one is left out: it may be the same piece under another spelling of the artist's name.
 
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
@@ -113,11 +114,20 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             )
     order = {track.id: place for place, track in enumerate(tracks)}
     known = [t for group in groups for t in group] + [t for t in tracks if t.always_known]
+    titles = {_title(track) for track in known} - {None}
+    for name, kept in chosen.items():
+        chosen[name] = [t for t in kept if _title(t) not in titles] or kept
     if settings.enrolled is not None and settings.enrolled < len(known):
         places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
         known = [known[place] for place in places]
     known.sort(key=lambda track: order[track.id])
     return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
+
+
+def _title(track: Track) -> str | None:
+    """What tells a piece apart; None where the title is no more than a number, or of nobody."""
+    named = track.artist and any(letter.isalpha() for letter in track.title)
+    return " ".join(track.title.casefold().split()) if named else None
 
 
 def by_artist(tracks: Iterable[Track]) -> list[list[Track]]:

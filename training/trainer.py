@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..model.network import Network
-from .calibration import CLIPS, PARTS, calibrate, cross_fitted, network_logits
+from .calibration import PARTS, calibrate, cross_fitted, network_logits
 from .catalogue import list_tracks
+from .clips import clip_images, list_calibration_clips
 from .files import save_array, save_tensors, write_atomically
 from .least_squares import fit_least_squares
 from .parallel import progress_bar, release_workers
-from .passages import clip_seconds
 from .plots import draw_learning_curve
 from .pool import (
     COMPILING,
@@ -99,7 +99,7 @@ def train(
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
-    labels, logits = _calibration_logits(run, data)
+    labels, logits = _calibration_logits(run)
     run.write_calibration(labels, logits)
     decisions = {
         phase: calibrate(logits[phase], labels, config.training.false_alarms).to_json()
@@ -163,21 +163,14 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
 def prepare_data(run: Run) -> TrainingData:
     """Everything training images are made of, rendered where the cache lacks it."""
     config, split = run.config, run.split()
-    tracks = [*split.known, *split.unknown_train]
-    views, opened = load_views(tracks, config, run.cache, title="Rendering views")
+    teaching = split.teaching if config.network.layers else split.unknown_train
+    views, opened = load_views(
+        [*split.known, *teaching], config, run.cache, title="Rendering views"
+    )
     opened.add(prepare_noise(config, run.cache).to_json())
     run.write_json("opened.json", opened.to_json())
-    unknown = dict(zip(split.unknown_train, views[len(split.known) :], strict=True))
-    teaching = calibrating = split.unknown_train
-    if config.network.layers:
-        teaching, calibrating = split.teaching, split.calibrating
-    return TrainingData(
-        config,
-        run.cache,
-        tuple(views[: len(split.known)]),
-        tuple(unknown[track] for track in teaching),
-        tuple(unknown[track] for track in calibrating),
-    )
+    known = len(split.known)
+    return TrainingData(config, run.cache, tuple(views[:known]), tuple(views[known:]))
 
 
 def training_images(run: Run, data: TrainingData, count: int) -> Tensor:
@@ -189,28 +182,40 @@ def training_images(run: Run, data: TrainingData, count: int) -> Tensor:
     return images
 
 
-def _calibration_logits(run: Run, data: TrainingData) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """What the networks say of clips as long as those the verdict will be asked about.
+def _calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What the networks say of clips such as the verdict will be asked about.
 
     Returns:
         labels int [clips], and each network's logits, float [clips, classes].
     """
-    config = run.config
-    seconds = clip_seconds(config, float(np.median([views.seconds for views in data.known])))
-    images, labels, places = data.maker(run.front_end()).calibration(CLIPS, seconds)
+    config, split = run.config, run.split()
+    linear = not config.network.layers
+    clips = list_calibration_clips(
+        config, split, split.unknown_train if linear else split.calibrating
+    )
+    images = clip_images(
+        clips,
+        config,
+        run.front_end(),
+        title="Rendering calibration clips",
+        validating=True,
+        workers=config.training.workers,
+    ).images
+    labels = np.array([clip.label for clip in clips])
     logits = {
         phase: network_logits(run.network(quantized=phase == "quantized"), images)
         for phase in PHASES
     }
-    if not config.network.layers:
+    if linear:
         # the twin that the clip's track did not teach, then what quantization does to the clip
-        unknown = slice(len(images) - len(places), None)
-        parts = np.array(run.split().parts(PARTS))[places]
+        part = dict(zip(split.unknown_train, split.parts(PARTS), strict=True))
+        unknown = np.flatnonzero(labels == split.unknown_class)
+        parts = np.array([part[clips[place].track] for place in unknown])
         without = torch.from_numpy(np.load(run.path(WITHOUT)))
         shift = cross_fitted(images[unknown], parts, without) - logits["float"][unknown]
         for phase in PHASES:
             logits[phase][unknown] += shift
-    return labels.numpy(), logits
+    return labels, logits
 
 
 def _read_checkpoint(run: Run) -> dict | None:

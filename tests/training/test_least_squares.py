@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.training.calibration import CLIPS, network_logits
+from hushtune.training.calibration import network_logits
+from hushtune.training.clips import clip_images, list_calibration_clips
 from hushtune.training.least_squares import LOGIT_SCALE, fit_least_squares
 from hushtune.training.pool import ImagePool
-from hushtune.training.trainer import prepare_data
 from sklearn.linear_model import Ridge
 
 
@@ -62,12 +62,12 @@ def test_the_verdict_is_set_by_clips_of_tracks_that_did_not_teach(linear_run):
     """The twin knows its own teachers; what the calibration holds of them is judged without."""
     run = linear_run
     labels, reference = run.calibration(quantized=False)
-    data = prepare_data(run)
-    assert data.teaching == data.calibrating and len(data.teaching) == 4
-    images, again, _ = data.maker(run.front_end()).calibration(CLIPS, 4.0)
-    assert np.array_equal(labels, again)
+    split = run.split()
+    clips = list_calibration_clips(run.config, split, split.unknown_train)
+    assert labels.tolist() == [clip.label for clip in clips]
+    images = clip_images(clips, run.config, run.front_end(), validating=True).images
     told = network_logits(run.network(quantized=False), images)
-    unknown = labels == run.split().unknown_class
+    unknown = labels == split.unknown_class
     assert np.array_equal(told[~unknown], reference[~unknown])
     assert reference[unknown, -1].mean() < told[unknown, -1].mean() - 1
     assert not run.path("without.npy").exists()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,22 @@ def test_always_known_tracks_are_never_held_out():
     assert split.unknown_test == split_tracks(songs, SETTINGS, 1).unknown_test
     with pytest.raises(CatalogueError, match="10 usable tracks"):
         split_tracks([*tracks([""] * 10), *added], SETTINGS, 1)
+
+
+def test_an_unknown_track_with_a_known_title_is_left_out():
+    songs = tracks([f"a{n}" for n in range(40)])
+    before = split_tracks(songs, SETTINGS, 1)
+    twin = before.unknown_train[0]
+    place = songs.index(before.known[0])
+    songs[place] = replace(songs[place], title=f" {twin.title.upper()}")
+    after = split_tracks(songs, SETTINGS, 1)
+    assert [t.id for t in after.unknown_train] == [t.id for t in before.unknown_train[1:]]
+    assert after.unknown_test == before.unknown_test
+    assert len(after.known) == len(before.known), "it is not enrolled, either"
+
+
+def test_titles_that_name_no_piece_leave_nothing_out():
+    numbers = [replace(t, title="01") for t in tracks([f"a{n}" for n in range(40)])]
+    nobodys = [replace(t, title="Intro") for t in tracks([""] * 40)]
+    for songs in (numbers, nobodys):
+        assert len(split_tracks(songs, SETTINGS, 1).unknown_train) == 6
