@@ -36,9 +36,13 @@ class Split:
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
-        """The unknown tracks that set its verdict's threshold: every third artist's."""
+        """The unknown tracks that set its verdict's threshold: a third, in whole artists."""
         artists = by_artist(self.unknown_train)
-        return tuple(track for tracks in artists[2::3] or artists[1:] for track in tracks)
+        kept: list[Track] = []
+        for tracks in artists:
+            if len(kept) + len(tracks) <= len(self.unknown_train) / 3:
+                kept += tracks
+        return tuple(kept or min(artists, key=len))
 
     def parts(self, count: int) -> list[int]:
         """The part, one of at most `count`, that each track of `unknown_train` belongs to.
