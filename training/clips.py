@@ -35,6 +35,7 @@ UNKNOWN_REPEATS = 2
 
 
 CALIBRATION_CLIPS = 1000
+CLIPS_OF_A_TRACK = 50
 CALIBRATION_SEED = 2_000_000
 """Apart from those of test clips."""
 
@@ -82,13 +83,13 @@ def list_calibration_clips(
 ) -> list[TestClip]:
     """Clips to set the verdict by: as many of known tracks as of `unknown` ones, in equal shares.
 
-    There are at least `CALIBRATION_CLIPS` of both, unless the catalogue has more known tracks than
-    that: then each gives one clip.
+    There are at least `CALIBRATION_CLIPS` of each kind, but not more than `CLIPS_OF_A_TRACK` of any
+    track. Of more tracks than that, each gives one.
     """
     ratios = config.augment.test_snr_db
     clips: list[TestClip] = []
     for tracks, label in ((split.known, None), (unknown, split.unknown_class)):
-        repeats = math.ceil(CALIBRATION_CLIPS / len(tracks))
+        repeats = min(math.ceil(CALIBRATION_CLIPS / len(tracks)), CLIPS_OF_A_TRACK)
         for place, track in enumerate(tracks):
             for repeat in range(repeats):
                 # from one track to the next the ratios go on where they stopped
