@@ -224,6 +224,9 @@ class NetworkSettings(Settings):
 
     layers: tuple[Layer, ...] = ()
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
+    inputs: Annotated[int, Field(strict=True, ge=16)] | None = 1536
+    """Image values that are encrypted and read, those which a fit to all of them weighs most; all
+    where null. With hidden layers, always all."""
     input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
     """Bits of each encrypted input value."""
     weight_bits: WeightBits = 4
@@ -236,9 +239,18 @@ class NetworkSettings(Settings):
     """Bits kept of each accumulator before its table look-up, in training and under FHE;
     null for exact look-ups."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_all(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("layers") and "inputs" not in data:
+            return {**data, "inputs": None}
+        return data
+
     @model_validator(mode="after")
     def _check(self) -> "NetworkSettings":
         kinds = [layer.kind for layer in self.layers]
+        if kinds and self.inputs is not None:
+            raise ValueError(f"inputs={self.inputs}: with hidden layers all image values are read")
         if "dense" in kinds and "conv" in kinds[kinds.index("dense") :]:
             raise ValueError(f"layers={kinds}: a conv layer cannot follow a dense one")
         return self

@@ -11,6 +11,7 @@ holds a ``task.json``: ``python -m hushtune.eval.cost compile FOLDER``.
 
 import hashlib
 import json
+import math
 import os
 import re
 import signal
@@ -287,6 +288,9 @@ def _median(seconds: list[float]) -> float:
 def _images(task: Task, count: int, seed: int) -> torch.Tensor:
     """What standardised images look like: float32 [count, channels, bands, columns]."""
     shape = FrontEnd(task.settings.signal, task.settings.spectrum).image_shape
+    inputs = task.settings.network.inputs
+    if inputs is not None and inputs < math.prod(shape):
+        shape = (inputs, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn((count, *shape), generator=generator)
     return images.clamp(-IMAGE_LIMIT, IMAGE_LIMIT)

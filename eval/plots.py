@@ -30,7 +30,7 @@ def draw_query(
     signal = front_end.signal
     samples = torch.from_numpy(wave)
     power = front_end.power(samples).numpy()
-    image = front_end.query_image(samples).numpy()
+    image = front_end.picture(samples).numpy()
     figure, (heard, sent, seen) = plt.subplots(
         1, 3, figsize=(13, 3.9), layout="constrained", width_ratios=(1.5, 1, 1)
     )
@@ -52,6 +52,7 @@ def draw_query(
         label, step = "modulation rate (Hz)", 1 / front_end.spectrum.window_seconds
         extent = (0.5 * step, (columns + 0.5) * step, 0, signal.bands)
     drawn = sent.imshow(image[0], origin="lower", aspect="auto", cmap="gray", extent=extent)
+    sent.set_facecolor("lightsteelblue")
     sent.set(title="What is encrypted (first channel)", xlabel=label, ylabel="mel band")
     figure.colorbar(drawn, ax=sent, label="deviations from the mean")
     rows = min(CIPHERTEXT_WIDTH, len(query) // CIPHERTEXT_WIDTH)

@@ -13,7 +13,7 @@ import torch
 
 from ..configs.schema import Config
 from ..model.frontend import FrontEnd
-from ..training.clips import TestClip, clip_renderer
+from ..training.clips import TestClip, clip_images, clip_renderer
 from ..training.parallel import parallel_map
 from ..training.run import Run
 from .landmarks import LandmarkIndex, landmarks
@@ -62,9 +62,22 @@ def render_features(
         title: shown beside the progress bar.
         validating: render with sounds that training kept for validation, not with the test side's.
     """
-    work = _Render(run.config, run.front_end().statistics, mfcc, index, validating)
+    front_end, workers = run.front_end(), run.config.training.workers
+    if not mfcc and index is None:
+        images = clip_images(
+            clips,
+            run.config,
+            front_end,
+            title=title,
+            validating=validating,
+            workers=workers,
+            cache=run.cache,
+        ).images
+        nothing = np.zeros((len(clips), RANKED), int), np.zeros(len(clips))
+        return ClipFeatures(images, [], *nothing, 0.0)
+    work = _Render(run.config, front_end.statistics, front_end.kept, mfcc, index, validating)
     tasks = [clips[start : start + CLIPS_A_TASK] for start in range(0, len(clips), CLIPS_A_TASK)]
-    parts = parallel_map(work, tasks, title=title, workers=run.config.training.workers)
+    parts = parallel_map(work, tasks, title=title, workers=workers)
     return ClipFeatures(
         torch.cat([part.images for part in parts]),
         [windows for part in parts for windows in part.mfcc],
@@ -84,6 +97,7 @@ def _index(path: Path, written: int) -> LandmarkIndex:
 class _Render:
     config: Config
     statistics: torch.Tensor
+    kept: torch.Tensor | None
     mfcc: bool
     index: Path | None
     validating: bool
@@ -91,7 +105,7 @@ class _Render:
     def __call__(self, clips: list[TestClip]) -> ClipFeatures:
         config, rate = self.config, self.config.signal.sample_rate_hz
         render = clip_renderer(config.model_dump_json(), self.validating)
-        front_end = FrontEnd(config.signal, config.spectrum, self.statistics)
+        front_end = FrontEnd(config.signal, config.spectrum, self.statistics, self.kept)
         waves = [render(clip) for clip in clips]
         images = [front_end.query_image(torch.from_numpy(wave)) for wave in waves]
         mfcc = [mfcc_windows(wave, rate) for wave in waves] if self.mfcc else []

@@ -5,6 +5,7 @@ artifact/
   manifest.json             versions, catalogue, costs, accuracy, SHA-256 of every file
   client/client.zip         encryption parameters and quantizers (Concrete ML)
   client/statistics.npy     mean and deviation of the images
+  client/kept.npy           places of the image values that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
   owner/network.pt          the quantized network's weights, for --fhe simulate and clear
   owner/calibration.npy     images the compiler was calibrated on
@@ -21,16 +22,13 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ..configs.errors import ArtifactError
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from .answer import Song
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
 PARTS = ("client", "server", "owner")
 
@@ -87,9 +85,8 @@ class Artifact:
         return Decision.from_json(self.manifest["decision"])
 
     def front_end(self) -> FrontEnd:
-        """The front end, with the statistics of the training images."""
-        statistics = torch.from_numpy(np.load(self.folder / "client" / "statistics.npy"))
-        return FrontEnd(self.config.signal, self.config.spectrum, statistics)
+        """The front end, with the statistics of the training images and the choice of values."""
+        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder / "client")
 
 
 def installed_versions() -> dict[str, str]:

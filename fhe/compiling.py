@@ -271,7 +271,9 @@ def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, fol
         (folder / part).mkdir()
         (deployment / f"{part}.zip").rename(folder / part / f"{part}.zip")
     deployment.rmdir()
-    shutil.copy(run.path("statistics.npy"), folder / "client" / "statistics.npy")
+    for name in ("statistics.npy", "kept.npy"):
+        if run.path(name).exists():
+            shutil.copy(run.path(name), folder / "client" / name)
     (folder / "owner").mkdir()
     shutil.copy(run.path("quantized.pt"), folder / "owner" / "network.pt")
     save_array(folder / "owner" / "calibration.npy", calibration)

@@ -19,6 +19,9 @@ in the config (``spectrum.kind``):
     noise adds), scaled to unit deviation. Quantiles do not depend on the order of frames.
 """
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
@@ -45,14 +48,21 @@ class FrontEnd:
         spectrum: mel power to image.
         statistics: mean and deviation of every image value over training clips,
             float [2, channels, bands, columns]; None leaves images unstandardised.
+        kept: places of the image values that the network reads, in a flattened image, int [kept];
+            images are then [kept, 1, 1]. None for all.
     """
 
     def __init__(
-        self, signal: SignalSettings, spectrum: Spectrum, statistics: Tensor | None = None
+        self,
+        signal: SignalSettings,
+        spectrum: Spectrum,
+        statistics: Tensor | None = None,
+        kept: Tensor | None = None,
     ):
         self.signal = signal
         self.spectrum = spectrum
         self.statistics = statistics
+        self.kept = kept
         rate = signal.sample_rate_hz
         self.hop = round(signal.hop_ms * rate / 1000)
         self.window = round(signal.window_ms * rate / 1000)
@@ -68,9 +78,22 @@ class FrontEnd:
             center=False,
         )
 
+    @staticmethod
+    def load(signal: SignalSettings, spectrum: Spectrum, folder: Path) -> "FrontEnd":
+        """The front end with what training found out, from ``statistics.npy`` and ``kept.npy``."""
+        statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
+        path = folder / "kept.npy"
+        kept = torch.from_numpy(np.load(path)) if path.is_file() else None
+        return FrontEnd(signal, spectrum, statistics, kept)
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, bands and columns of an image."""
+        """Channels, bands and columns of an image, as the network reads it."""
+        return self.whole_shape if self.kept is None else (len(self.kept), 1, 1)
+
+    @property
+    def whole_shape(self) -> tuple[int, int, int]:
+        """Channels, bands and columns of an image before values are left out."""
         if isinstance(self.spectrum, MelSpectrum):
             return 1, self.signal.bands, self.spectrum.frames
         channels = 1 + 2 * len(self.spectrum.distances) + self.spectrum.levels
@@ -115,7 +138,8 @@ class FrontEnd:
             lengths: valid frames of each clip, int [clips]; None where all are.
 
         Returns:
-            float [clips, channels, bands, columns], standardised where statistics are known.
+            float [clips, channels, bands, columns], standardised and without the values that the
+            network does not read, where statistics are known.
         """
         if lengths is None:
             lengths = torch.full((power.shape[0],), power.shape[2])
@@ -129,12 +153,35 @@ class FrontEnd:
             if self.spectrum.levels:
                 channels.append(self._levels(power, lengths))
             image = torch.stack(channels, dim=1)
-        return image if self.statistics is None else self.standardised(image)
+        return image if self.statistics is None else self.kept_of(self.standardised(image))
 
     def standardised(self, images: Tensor) -> Tensor:
         """Images in deviations from the mean, clipped: [..., channels, bands, columns]."""
         mean, deviation = self.statistics
         return ((images - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+
+    def kept_of(self, images: Tensor) -> Tensor:
+        """What the network reads of images: [..., channels, bands, columns] -> [..., kept, 1, 1].
+
+        The images themselves where it reads all of them.
+        """
+        return images if self.kept is None else images.flatten(-3)[..., self.kept, None, None]
+
+    def picture(self, wave: Tensor) -> Tensor:
+        """The whole image of a clip for people to look at, NaN where the network does not look.
+
+        Args:
+            wave: mono samples at the config's rate, float [samples].
+
+        Returns:
+            float [channels, bands, columns].
+        """
+        whole = FrontEnd(self.signal, self.spectrum, self.statistics).query_image(wave)
+        if self.kept is None:
+            return whole
+        unseen = torch.ones(whole.numel(), dtype=torch.bool)
+        unseen[self.kept] = False
+        return whole.masked_fill(unseen.view_as(whole), torch.nan)
 
     def _levels(self, power: Tensor, lengths: Tensor) -> Tensor:
         """Quantiles over time of the log power: [clips, bands, frames] -> [clips, bands, bins]."""

@@ -70,7 +70,7 @@ def linear_run(tiny_run):
     from hushtune.eval.accuracy import evaluate_run
     from hushtune.training.trainer import train
 
-    network = {"layers": (), "input_bits": 6, "head_bits": 6}
+    network = {"layers": (), "inputs": 200, "input_bits": 6, "head_bits": 6}
     config = tiny_run.config.model_copy(
         update={"name": "linear", "network": tiny_run.config.network.model_copy(update=network)}
     )

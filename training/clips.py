@@ -7,6 +7,9 @@ of them can be rendered again as audio.
 """
 
 import csv
+import hashlib
+import inspect
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +22,12 @@ import torch
 from torch import Tensor
 
 from ..configs.schema import AugmentSettings, Config
+from ..model import audio, frontend
 from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
+from . import augment, sounds
 from .augment import Augmenter
+from .files import save_array
 from .parallel import parallel_map
 from .passages import clip_seconds, held_out, training_spans
 from .run import Run
@@ -182,6 +188,7 @@ def clip_images(
     title: str = "Rendering test clips",
     validating: bool = False,
     workers: int = 0,
+    cache: Path | None = None,
 ) -> ClipImages:
     """Render clips and turn them into images, in parallel.
 
@@ -192,15 +199,33 @@ def clip_images(
         title: shown beside the progress bar.
         validating: render with the training side's sounds, as `ClipRenderer` says.
         workers: processes; 0 for one a core.
+        cache: folder where images are kept for other runs that ask for the same clips.
     """
-    parts = parallel_map(
-        _Images(config, front_end.statistics, validating),
-        _chunks(clips, 16),
-        title=title,
-        workers=workers,
-    )
+    path = None if cache is None else cache / "clips" / f"{_key(clips, config, validating)}.npy"
+    if path is not None and path.exists():
+        images = torch.from_numpy(np.load(path))
+    else:
+        work = _Images(config, validating)
+        images = torch.cat(parallel_map(work, _chunks(clips, 16), title=title, workers=workers))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_array(path, images.numpy())
+    images = front_end.kept_of(front_end.standardised(images.float()))
     labels = torch.tensor([clip.label for clip in clips])
-    return ClipImages(torch.cat(parts), labels, np.array([clip.snr_db for clip in clips]))
+    return ClipImages(images, labels, np.array([clip.snr_db for clip in clips]))
+
+
+def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
+    """Of the clips, all that shapes them, and the code that does."""
+    code = [inspect.getsource(module) for module in (audio, augment, frontend, sounds)]
+    code += [inspect.getsource(part) for part in (ClipRenderer, _Images)]
+    sections = (config.signal, config.spectrum, config.augment, config.fold)
+    shapes = [section and section.model_dump(mode="json") for section in sections]
+    told = [
+        [c.track.id, str(c.track.path), c.snr_db, c.seed, c.seconds, c.distortion] for c in clips
+    ]
+    key = json.dumps([code, shapes, config.seed, validating, told])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=1)
@@ -223,13 +248,13 @@ def _track(path: Path, sample_rate: int) -> np.ndarray:
 @dataclass(frozen=True)
 class _Images:
     config: Config
-    statistics: Tensor | None
     validating: bool
 
     def __call__(self, clips: list[TestClip]) -> Tensor:
-        front_end = FrontEnd(self.config.signal, self.config.spectrum, self.statistics)
+        front_end = FrontEnd(self.config.signal, self.config.spectrum)
         render = clip_renderer(self.config.model_dump_json(), self.validating)
-        return torch.stack([front_end.query_image(torch.from_numpy(render(c))) for c in clips])
+        images = [front_end.query_image(torch.from_numpy(render(clip))) for clip in clips]
+        return torch.stack(images).half()
 
 
 def _chunks(items: list, size: int) -> list[list]:

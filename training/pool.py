@@ -141,6 +141,10 @@ class ImagePool:
     def __init__(self, images: Tensor, labels: Tensor, teachers: Tensor, seed: int):
         self.images, self.labels, self.teachers, self._seed = images, labels, teachers, seed
 
+    def keep(self, kept: Tensor) -> None:
+        """Leave out all image values but those in these places of a flattened image."""
+        self.images = self.images.flatten(1)[:, kept, None, None]
+
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: images float [count, ...], labels int [count]."""
         rng = np.random.default_rng([self._seed, 12, stream, step])
@@ -184,8 +188,9 @@ def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:
     for place, path in enumerate(paths):
         raw, *some = _read(path)
         if images is None:
-            images = torch.empty((len(paths) * PART, *raw.shape[1:]), dtype=torch.half)
-        part = front_end.standardised(torch.from_numpy(raw).float())
+            shape = (len(paths) * PART, *front_end.image_shape)
+            images = torch.empty(shape, dtype=torch.half)
+        part = front_end.kept_of(front_end.standardised(torch.from_numpy(raw).float()))
         images[place * PART : (place + 1) * PART] = part.half()
         labels.append(some[0])
         teachers.append(some[1])

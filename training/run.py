@@ -6,6 +6,7 @@ runs/demo/
   catalogue.json       tracks that could not be used, and why
   split.json           known, unknown for training, unknown for testing
   statistics.npy       mean and deviation of the images
+  kept.npy             places of the image values that the network reads, where not all
   metrics.jsonl        one line a log interval
   curve.png            the learning curve
   float.pt, quantized.pt
@@ -98,18 +99,17 @@ class Run:
         return Split.load(self.path("split.json"))
 
     def front_end(self) -> FrontEnd:
-        """The front end with this run's image statistics."""
+        """The front end with this run's image statistics and choice of values."""
         path = self.path("statistics.npy")
         if not path.is_file():
             raise RunError(f"{self.folder}: training has not got far enough (no {path.name}).")
-        statistics = torch.from_numpy(np.load(path))
-        return FrontEnd(self.config.signal, self.config.spectrum, statistics)
+        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder)
 
     def new_network(self, *, quantized: bool) -> Network:
         """An untrained network of the run's shape."""
-        front_end = FrontEnd(self.config.signal, self.config.spectrum)
         classes = len(self.split().known) + 1
-        return Network(self.config.network, front_end.image_shape, classes, quantized=quantized)
+        shape = self.front_end().image_shape
+        return Network(self.config.network, shape, classes, quantized=quantized)
 
     def network(self, *, quantized: bool) -> Network:
         """The trained network (or its floating-point twin), ready to use.

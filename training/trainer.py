@@ -84,6 +84,8 @@ def train(
     )
     if not run.path("statistics.npy").exists():
         save_array(run.path("statistics.npy"), statistics_of(paths).numpy())
+    if not run.path("float.pt").exists():
+        run.path("kept.npy").unlink(missing_ok=True)  # of a fit that was interrupted
     pool = load_pool(paths, run.front_end(), config.seed)
     validation = data.maker(run.front_end()).validation()
     release_workers()
@@ -94,7 +96,7 @@ def train(
         if run.path(f"{phase}.pt").exists():
             continue
         if phase == "float" and not config.network.layers:
-            _fit_linear(run, pool, *validation)
+            validation = _fit_linear(run, pool, *validation)
         else:
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
@@ -112,24 +114,43 @@ def train(
     return run
 
 
-def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> None:
-    """Fit the floating-point twin that has no hidden layers, in closed form."""
+def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit the floating-point twin that has no hidden layers, in closed form.
+
+    From then on the pool holds only those values of its images that the network reads.
+
+    Args:
+        run: where the twin is saved.
+        pool: training images.
+        images: to validate with, float [clips, channels, bands, columns].
+        labels: int [clips].
+
+    Returns:
+        What to validate the quantized network with, likewise.
+    """
     started = time.monotonic()
-    network = run.new_network(quantized=False)
+    config = run.config
     fit = fit_least_squares(
         pool,
-        network.head.out_features,
-        run.config.training.ridge,
+        run.split().unknown_class + 1,
+        config.training.ridge,
+        inputs=config.network.inputs,
         parts=run.split().parts(PARTS),
         title="Training (float, in closed form)",
     )
     save_array(run.path(WITHOUT), fit.without.numpy())
+    if len(fit.kept) < images[0].numel():
+        save_array(run.path("kept.npy"), fit.kept.numpy())
+        pool.keep(fit.kept)
+        images = images.flatten(1)[:, fit.kept, None, None]
+    network = run.new_network(quantized=False)
     with torch.no_grad():
         network.head.weight.copy_(fit.weights)
     line = {"phase": "float", "step": 1, "seconds": round(time.monotonic() - started, 2)}
     line |= _validate(network, images, labels)
     write_atomically(run.path("metrics.jsonl"), (json.dumps(line) + "\n").encode())
     save_tensors(run.path("float.pt"), network.state_dict())
+    return images, labels
 
 
 def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
@@ -200,6 +221,7 @@ def _calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         title="Rendering calibration clips",
         validating=True,
         workers=config.training.workers,
+        cache=run.cache,
     ).images
     labels = np.array([clip.label for clip in clips])
     logits = {

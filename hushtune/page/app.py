@@ -180,7 +180,7 @@ def _heard(client: Client, path: Path) -> dict:
     parts = np.array_split(wave, min(WAVEFORM_POINTS, len(wave)))
     power = front_end.power(torch.from_numpy(wave)).numpy()
     level = 10 * np.log10(power + 1e-10)
-    image = front_end.query_image(torch.from_numpy(wave)).numpy()[0]
+    image = np.nan_to_num(front_end.picture(torch.from_numpy(wave)).numpy()[0], nan=-4.0)
     return {
         "seconds": len(wave) / rate,
         "waveform": [[float(part.min()), float(part.max())] for part in parts],

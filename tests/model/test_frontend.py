@@ -70,6 +70,20 @@ def test_training_and_client_make_the_same_image(spectrum):
     assert torch.allclose(batch[0], front_end.query_image(wave), atol=1e-5)
 
 
+def test_values_that_the_network_does_not_read_are_left_out():
+    spectrum = ModulationSpectrum()
+    raw = FrontEnd(SignalSettings(), spectrum).query_image(music(10))
+    statistics = torch.stack([raw - 1, torch.ones_like(raw)])
+    kept = torch.tensor([5, 700, 4607])
+    front_end = FrontEnd(SignalSettings(), spectrum, statistics, kept)
+    image = front_end.query_image(music(10))
+    assert image.shape == front_end.image_shape == (3, 1, 1)
+    picture = front_end.picture(music(10))
+    assert picture.shape == front_end.whole_shape == raw.shape
+    assert torch.equal(picture.flatten()[kept], image.flatten())
+    assert int(picture.isfinite().sum()) == 3
+
+
 def test_statistics_standardise_the_image():
     spectrum = ModulationSpectrum()
     raw = FrontEnd(SignalSettings(), spectrum).query_image(music(10))

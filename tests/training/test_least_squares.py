@@ -8,12 +8,12 @@ from hushtune.training.pool import ImagePool
 from sklearn.linear_model import Ridge
 
 
-def fit(images, labels, classes, ridge, teachers=None, parts=(0,)):
+def fit(images, labels, classes, ridge, teachers=None, parts=(0,), inputs=None):
     if teachers is None:
         teachers = np.full(len(labels), -1)
     told = (torch.from_numpy(each) for each in (labels, teachers))
     pool = ImagePool(torch.from_numpy(images).half(), *told, 0)
-    return fit_least_squares(pool, classes, ridge, parts=list(parts), title="")
+    return fit_least_squares(pool, classes, ridge, inputs=inputs, parts=list(parts), title="")
 
 
 def test_it_is_ridge_regression_on_centred_codes():
@@ -41,6 +41,20 @@ def test_each_part_of_the_unknown_tracks_is_left_out_once():
         alone = fit(images[kept], labels[kept], 4, 0.1, teachers[kept], parts).weights
         assert weights.numpy() == pytest.approx(alone.numpy(), abs=1e-4)
         assert not torch.allclose(weights, both.weights, atol=1e-3)
+
+
+def test_the_values_kept_are_those_that_tell_the_classes_apart():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 5, 4000)  # 4 stands for unknown songs
+    images = rng.normal(size=(4000, 40))
+    telling = [3, 17, 18, 31, 39]
+    images[:, telling] += 2 * rng.normal(size=(5, 5))[labels]
+    images = images.reshape(4000, 2, 4, 5).astype(np.float16)
+    pruned = fit(images, labels, 5, 0.1, inputs=5)
+    assert pruned.kept.tolist() == telling
+    alone = fit(images.reshape(4000, 40)[:, telling], labels, 5, 0.1)
+    assert pruned.weights.numpy() == pytest.approx(alone.weights.numpy(), abs=1e-4)
+    assert fit(images, labels, 5, 0.1, inputs=99).kept.tolist() == list(range(40))
 
 
 def test_it_takes_off_noise_that_images_share():
@@ -77,6 +91,8 @@ def test_a_linear_run_is_fitted_in_closed_form(linear_run, tiny_run):
     result = linear_run.read_json("result.json")
     for network in ("float", "quantized"):
         assert result[network]["top1_closed"] >= 0.95
-    assert not linear_run.network(quantized=True).blocks
+    network = linear_run.network(quantized=True)
+    assert not network.blocks and network.head.in_features == 200
+    assert linear_run.front_end().image_shape == (200, 1, 1)
     assert len(linear_run.path("metrics.jsonl").read_text().splitlines()) == 1 + 200 // 25
     assert linear_run.path("curve.png").stat().st_size > 5000
