@@ -32,7 +32,8 @@ class FolderCatalogue(Settings):
 
 
 class CsvCatalogue(Settings):
-    """A CSV manifest with the columns ``id,title,artist,path`` (others are ignored)."""
+    """A CSV manifest with the columns ``id,title,artist,path``, and ``genre`` and ``license`` where
+    they are known (others are ignored)."""
 
     kind: Literal["csv"]
     path: Path

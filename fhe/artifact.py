@@ -3,6 +3,7 @@
 ```
 artifact/
   manifest.json             versions, catalogue, costs, accuracy, SHA-256 of every file
+  model-card.md             the same for people, with licences and limits
   client/client.zip         encryption parameters and quantizers (Concrete ML)
   client/statistics.npy     mean and deviation of the images
   client/kept.npy           places of the image values that are encrypted, where not all

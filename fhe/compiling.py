@@ -34,6 +34,8 @@ from .artifact import (
     file_hashes,
     installed_versions,
 )
+from .card import NAME as CARD
+from .card import model_card
 from .client import Client
 from .exact_weights import exact_weights
 from .server import Server
@@ -203,6 +205,8 @@ def export(
         )
     manifest |= {"costs": costs, "agreement": vars(agreement)}
     _write_manifest(partial, manifest)
+    card = model_card(manifest, run.config, run.split())
+    (partial / CARD).write_text(card, "utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder

@@ -110,6 +110,7 @@ def _from_csv(manifest: Path) -> Iterator[Track]:
                     row["artist"] or "",
                     manifest.parent / row["path"],
                     row.get("genre") or row.get("source") or "",
+                    license=row.get("license") or row.get("licence") or "",
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
@@ -132,6 +133,8 @@ def _from_fma(folder: Path, subset: str) -> Iterator[Track]:
             title, artist = header.index(("track", "title")), header.index(("artist", "name"))
             top = ("track", "genre_top")
             genre = header.index(top) if top in header else title
+            terms = ("track", "license")
+            licence = header.index(terms) if terms in header else None
             for row in rows:
                 if len(row) <= max(title, artist, genre) or not row[0].isdigit():
                     continue  # the third header line names the index column
@@ -139,7 +142,10 @@ def _from_fma(folder: Path, subset: str) -> Iterator[Track]:
                 path = audio / number[:3] / f"{number}.mp3"
                 if path.exists():  # tracks.csv lists all subsets
                     kind = row[genre] if genre != title else ""
-                    yield Track(number, row[title] or number, row[artist], path, kind)
+                    stated = row[licence] if licence is not None and licence < len(row) else ""
+                    yield Track(
+                        number, row[title] or number, row[artist], path, kind, license=stated
+                    )
     except (StopIteration, ValueError, OSError, csv.Error) as error:
         raise CatalogueError(
             f"{manifest}: expected the FMA's two-row header with (track, title), (artist, name), "

@@ -9,7 +9,8 @@ class Track:
     """One piece of music. `artist` is empty where unknown.
 
     `genre` is empty where unknown; where a catalogue gives no genre but its sources, the source.
-    A track that is `always_known` is never held out as an unknown song.
+    A track that is `always_known` is never held out as an unknown song. `license` is empty where
+    the catalogue states none.
     """
 
     id: str
@@ -18,6 +19,7 @@ class Track:
     path: Path
     genre: str = ""
     always_known: bool = False
+    license: str = ""
 
     @property
     def name(self) -> str:

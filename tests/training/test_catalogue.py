@@ -58,8 +58,8 @@ def test_bad_csv(tmp_path, text, expected):
 def test_fma_layout(tmp_path, tone):
     (tmp_path / "fma_metadata").mkdir()
     (tmp_path / "fma_metadata" / "tracks.csv").write_text(
-        ",album,artist,track,track\n,title,name,genre_top,title\ntrack_id,,,,\n"
-        "2,Album,AWOL,Hip-Hop,Food\n3,Album,AWOL,Hip-Hop,Electric Ave\n"
+        ",album,artist,track,track,track\n,title,name,genre_top,title,license\ntrack_id,,,,,\n"
+        "2,Album,AWOL,Hip-Hop,Food,CC0\n3,Album,AWOL,Hip-Hop,Electric Ave,CC0\n"
     )
     audio = tmp_path / "fma_small" / "000"
     audio.mkdir(parents=True)
@@ -67,6 +67,7 @@ def test_fma_layout(tmp_path, tone):
     settings = FmaCatalogue(kind="fma", path=tmp_path)
     (track,) = list_tracks(settings, tmp_path)
     assert (track.id, track.title, track.artist) == ("000002", "Food", "AWOL")
+    assert (track.genre, track.license) == ("Hip-Hop", "CC0")
     assert track.path == audio / "000002.mp3"
     with pytest.raises(CatalogueError, match="fma_medium is missing"):
         list_tracks(FmaCatalogue(kind="fma", path=tmp_path, subset="medium"), tmp_path)
