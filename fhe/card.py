@@ -1,4 +1,4 @@
-"""The model card that ``compile`` writes into every artifact: what it is, knows, costs, and can't do.
+"""The model card that ``compile`` writes into every artifact: what it is, costs, and cannot do.
 
 After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019).
 """
@@ -9,7 +9,6 @@ from typing import Any
 
 from ..configs.schema import Config, ModulationSpectrum
 from ..training.split import Split
-from ..training.track import Track
 
 NAME = "model-card.md"
 UNSTATED = "not stated by the catalogue"
@@ -30,8 +29,8 @@ def model_card(manifest: dict, config: Config, split: Split) -> str:
         f"# Model card: {manifest['name']}",
         _paragraph(
             f"Names which of {len(manifest['catalogue']):,} songs a clip of music is of, or says "
-            '"unknown". It runs under fully homomorphic encryption (TFHE, 128 bits of security): the '
-            "server sees neither the clip nor the answer.",
+            '"unknown". It runs under fully homomorphic encryption (TFHE, 128 bits of security): '
+            "the server sees neither the clip nor the answer.",
             f"Artifact {manifest['id'][:16]}, made {manifest['created']} with "
             + ", ".join(f"{name} {value}" for name, value in manifest["versions"].items())
             + ".",
@@ -39,12 +38,12 @@ def model_card(manifest: dict, config: Config, split: Split) -> str:
         "## Intended use",
         "Recognizing recordings that are in the catalogue, as a loudspeaker plays them in a room: "
         f"clips of {config.signal.crop_seconds:g} s (1 to 20 s are taken), noise, reverberation, "
-        "equalizers and lossy codecs. Not for other recordings or performances of the same piece, not "
-        "for proving what was played: an answer is a probability, not evidence.",
+        "equalizers and lossy codecs. Not for other recordings or performances of the same piece, "
+        "not for proving what was played: an answer is a probability, not evidence.",
         "## What it was made of",
         _data(config, split),
         "## How good it is",
-        _accuracy(manifest, config),
+        _accuracy(manifest),
         "## What it costs",
         _costs(manifest),
         "## Limits",
@@ -87,11 +86,11 @@ def _by(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _accuracy(manifest: dict, config: Config) -> str:
+def _accuracy(manifest: dict) -> str:
     agreement = manifest["agreement"]
     proof = (
-        f"Proved at export: on {agreement['clips']} held-out clips, real FHE gave another answer than "
-        f"the quantized network on {agreement['execute_differs']}."
+        f"Proved at export: on {agreement['clips']} held-out clips, real FHE gave another answer "
+        f"than the quantized network on {agreement['execute_differs']}."
     )
     measured = manifest["accuracy"]
     if not measured:
@@ -115,7 +114,7 @@ def _accuracy(manifest: dict, config: Config) -> str:
         f"{measured['quantized']['clips_known']:,} clips of {conditions['known_songs']:,} enrolled "
         f"songs and {measured['quantized']['clips_unknown']:,} of {conditions['unknown_songs']:,} "
         f"others that training never met, {seconds:g} s each, "
-        f"{', '.join(f'{snr:g}' for snr in config.augment.test_snr_db)} dB; {conditions['sounds']}. "
+        f"{', '.join(map(str, conditions['snr_db']))} dB; {conditions['sounds']}. "
         "Clips of enrolled songs are cut from the enrolled tracks."
     )
     return f"{text}\n\n{_table(('', 'floating point', 'quantized'), rows)}\n\n{proof}"
@@ -140,12 +139,12 @@ def _costs(manifest: dict) -> str:
 
 def _limits(manifest: dict, config: Config) -> str:
     points = [
-        "It knows its catalogue and nothing else; a changed catalogue must be trained and compiled "
-        "again.",
-        "Accuracy falls with noise and with shorter clips; other noise, rooms or devices than those "
-        "measured may do worse.",
-        "The client decrypts a logit for every song, from which it could learn something about the "
-        "model.",
+        "It knows its catalogue and nothing else; a changed catalogue must be trained and "
+        "compiled again.",
+        "Accuracy falls with noise and with shorter clips; other noise, rooms or devices than "
+        "those measured may do worse.",
+        "The client decrypts a logit for every song, from which it could learn something about "
+        "the model.",
         "The server is not proved to compute what it should; it learns that, when and from where "
         "somebody asked.",
     ]
