@@ -91,8 +91,8 @@ class SplitSettings(Settings):
     enrolled: Annotated[int, Field(strict=True, ge=2)] | None = None
     """Tracks to enrol at most, drawn at random; the others are left out. All where null."""
     unknown_train: Annotated[int, Field(strict=True, ge=3)] = 60
-    """Tracks (about: whole artists are moved) for "unknown": two thirds teach it, the others set
-    the verdict's threshold."""
+    """Tracks (about: whole artists are moved) that teach "unknown" and set the verdict's
+    threshold."""
     unknown_test: Count = 60
     """Tracks (about, likewise) never seen in training, for measuring rejection."""
 
@@ -341,6 +341,7 @@ class FoldSettings(Settings):
     """
 
     protocol: Literal["conditions", "passages", "halves"]
+    """What is left out."""
     number: Annotated[int, Field(strict=True, ge=0)]
     """Which fold, from 0."""
     of: Annotated[int, Field(strict=True, ge=2, le=50)]

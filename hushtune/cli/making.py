@@ -113,6 +113,17 @@ def config_show(
     sys.stdout.write(dump_config(load_config(config)))
 
 
+@config_app.command("reference")
+def config_reference() -> None:
+    """Print every key of a configuration, with its limits, default and meaning, as Markdown.
+
+    Example: [bold]hushtune config reference > settings.md[/bold]
+    """
+    from hushtune.configs.reference import config_reference as reference
+
+    sys.stdout.write(f"# Settings\n\n{reference()}")
+
+
 @config_app.command("check")
 def config_check(
     configs: Annotated[list[Path], typer.Argument(help="YAML files or shipped configs' names.")],

@@ -22,6 +22,7 @@ COMMANDS = [
     "report schema",
     "config show",
     "config check",
+    "config reference",
 ]
 
 
