@@ -13,7 +13,7 @@ LOCK := locks/python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.versi
 PIP := -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo test lint docs lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,6 +38,10 @@ test: $(READY)  ## lint and the whole test suite
 
 lint: $(READY)  ## ruff alone
 	$(BIN)/ruff check .
+
+docs: $(READY)  ## build the docs site into build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 lock: $(READY)  ## resolve the dependencies anew for this Python
 	$(BIN)/python $(PIP) install --dry-run --ignore-installed --report lock.json ".[dev]" setuptools==75.3.0

@@ -54,7 +54,7 @@ def _references(field: Any) -> list[str]:
 
 
 def _section(title: str, model: dict, models: dict) -> str:
-    lines = [f"### {title}", "", _prose(model.get("description", "")), ""]
+    lines = [f"## {title}", "", _prose(model.get("description", "")), ""]
     required = model.get("required", [])
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, field in model["properties"].items():

@@ -144,9 +144,9 @@ class ModulationSpectrum(Settings):
     """Length of the windows whose spectra are averaged over the clip, in seconds."""
     hop_seconds: Annotated[float, Field(ge=0.1, le=20)] = 0.625
     """Step between those windows, in seconds."""
-    bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 6
+    bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 8
     """Modulation bins kept, from 1/window_seconds Hz upwards."""
-    distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 4)
+    distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 2, 4)
     """Band distances whose phase relations are kept; each adds two channels."""
     levels: bool = True
     """Add a channel with the long-term spectrum: as many quantiles over time as there are bins."""

@@ -37,4 +37,4 @@ def test_limits_and_defaults_are_stated():
     text = config_reference()
     assert "| `rounding_bits` | whole number from 2, to 8 or `null` | `5` |" in text
     assert "| `kernel` | [whole number from 1, whole number from 1] | **required** |" in text
-    assert "### `network.layers`, `kind: dense`" in text
+    assert "## `network.layers`, `kind: dense`" in text
