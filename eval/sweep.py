@@ -239,7 +239,7 @@ def _measure(
     fold, data = evaluate_fold(run, (), judges, announce=announce)
     if not trained:
         run.write_json(TRAINING_SECONDS, {"seconds": fold.facts["train_seconds"]})
-    file = run.folder.with_suffix(".npz")
+    file = run.folder.with_name(f"{run.folder.name}.npz")
     fold.save(file)
     return _result(run, point, digest, fold, Fold.load(file, 0)), data
 

@@ -6,7 +6,7 @@ import torch
 from hushtune.configs.schema import MelSpectrum, ModulationSpectrum, SignalSettings
 from hushtune.model.frontend import FrontEnd
 
-SPECTRA = [MelSpectrum(kind="mel"), ModulationSpectrum()]
+SPECTRA = [MelSpectrum(kind="mel"), ModulationSpectrum(bins=6, distances=(1, 4))]
 SMALL = SignalSettings(bands=16, crop_seconds=4)
 
 
@@ -71,7 +71,7 @@ def test_training_and_client_make_the_same_image(spectrum):
 
 
 def test_values_that_the_network_does_not_read_are_left_out():
-    spectrum = ModulationSpectrum()
+    spectrum = ModulationSpectrum(bins=6, distances=(1, 4))
     raw = FrontEnd(SignalSettings(), spectrum).query_image(music(10))
     statistics = torch.stack([raw - 1, torch.ones_like(raw)])
     kept = torch.tensor([5, 700, 4607])
@@ -85,7 +85,7 @@ def test_values_that_the_network_does_not_read_are_left_out():
 
 
 def test_statistics_standardise_the_image():
-    spectrum = ModulationSpectrum()
+    spectrum = ModulationSpectrum(bins=6, distances=(1, 4))
     raw = FrontEnd(SignalSettings(), spectrum).query_image(music(10))
     statistics = torch.stack([raw - 1, torch.full_like(raw, 0.5)])
     image = FrontEnd(SignalSettings(), spectrum, statistics).query_image(music(10))
@@ -146,7 +146,7 @@ def test_levels_hardly_notice_a_smooth_equalizer():
 
 @pytest.mark.parametrize("distances, levels", [((), False), ((), True), ((1,), False)])
 def test_channels_are_a_choice(distances, levels):
-    spectrum = ModulationSpectrum(distances=distances, levels=levels)
+    spectrum = ModulationSpectrum(bins=6, distances=distances, levels=levels)
     front_end = FrontEnd(SMALL, spectrum)
     assert front_end.image_shape == (1 + 2 * len(distances) + levels, 16, 6)
     assert front_end.query_image(music(4)).shape == front_end.image_shape
