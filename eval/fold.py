@@ -22,6 +22,7 @@ from ..training.pool import TrainingData
 from ..training.run import Run
 from ..training.sounds import split_sounds
 from ..training.trainer import prepare_data, train
+from .folds import STRICT_RATE
 from .landmarks import LandmarkIndex
 from .mfcc import MfccVote
 from .references import Reference
@@ -30,8 +31,6 @@ from .sample import calibration_clips, encrypted_sample, fold_clips, is_main
 
 FLOAT, QUANTIZED, SIMULATED, ENCRYPTED = "float", "quantized", "simulated", "fhe"
 MFCC, MFCC_ENCRYPTED, LANDMARKS = "mfcc", "mfcc_fhe", "landmarks"
-FALSE_ALARMS = (0.01, 0.05)
-"""Rates at which thresholds are fixed on training folds."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,11 @@ def evaluate_fold(
     data = prepare_data(run)
     train(config, run=run, data=data, announce=announce)
     check_for_leaks(run)
-    facts: dict = {"resumed": begun, "train_seconds": round(time.monotonic() - started, 1)}
+    facts: dict = {
+        "resumed": begun,
+        "train_seconds": round(time.monotonic() - started, 1),
+        "shipped_rate": config.training.false_alarms,
+    }
     clips = fold_clips(config, split, distortions=settings.distortions)
     index = run.path("landmarks.npz") if settings.landmarks else None
     if index is not None:
@@ -147,7 +150,7 @@ def evaluate_fold(
             validating=True,
         )
     if index is not None:
-        thresholds = _thresholds(strangers.landmark_score)
+        thresholds = _thresholds(strangers.landmark_score, config)
         judgements[LANDMARKS] = Judgement(
             np.arange(len(clips)), features.landmark_top, features.landmark_score, thresholds
         )
@@ -199,9 +202,10 @@ def check_for_leaks(run: Run) -> None:
         )
 
 
-def _thresholds(unknown_scores: np.ndarray) -> dict[float, float]:
+def _thresholds(unknown_scores: np.ndarray, config: Config) -> dict[float, float]:
     """The scores that these unknown clips reach at each rate of false alarms."""
-    return {rate: float(np.quantile(unknown_scores, 1 - rate)) for rate in FALSE_ALARMS}
+    rates = (STRICT_RATE, config.training.false_alarms)
+    return {rate: float(np.quantile(unknown_scores, 1 - rate)) for rate in rates}
 
 
 def _judge_logits(
@@ -225,7 +229,7 @@ def _network_judgements(
         network, decision = run.network(quantized=quantized), run.decision(quantized=quantized)
         labels, reference = run.calibration(quantized=quantized)
         logits = network_logits(network, images)
-        thresholds = _thresholds(decision.score(reference[labels == songs]))
+        thresholds = _thresholds(decision.score(reference[labels == songs]), config)
         result[name] = _judge_logits(logits, everything, decision, thresholds)
         for size in settings.catalogue_sizes:
             if size >= songs:
@@ -237,7 +241,7 @@ def _network_judgements(
             mine = np.searchsorted(columns, labels[inside])
             part = reference[inside][:, columns]
             smaller = calibrate(part, mine, config.training.false_alarms)
-            thresholds = _thresholds(smaller.score(part[mine == size]))
+            thresholds = _thresholds(smaller.score(part[mine == size]), config)
             places = np.flatnonzero(main & np.isin(truth, columns))
             judged = _judge_logits(logits[places][:, columns], places, smaller, thresholds)
             result[f"{name}@{size}"] = Judgement(
@@ -258,7 +262,7 @@ def _mfcc_judgements(
     labels = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
     features = np.concatenate(rows)
     model = MfccVote().fit(features, labels)
-    thresholds = _thresholds(model.judge(strangers)[1])
+    thresholds = _thresholds(model.judge(strangers)[1], config)
     top, score = model.judge(clips)
     clear = Judgement(np.arange(len(clips)), _three(top), score, thresholds)
     if not len(sample):

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..configs.errors import RunError
 
-SHIPPED_RATE = 0.05
-"""The rate of false alarms whose threshold travels in an artifact."""
+STRICT_RATE = 0.01
+"""A rate of false alarms whose threshold is fixed beside that of the config, which is shipped."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Clips:
         score: from unknown to known, float [clips].
         thresholds: of each clip's fold, by rate of false alarms, float [clips] each.
         songs: known tracks.
+        shipped_rate: of false alarms, whose threshold travels in an artifact.
     """
 
     fold: np.ndarray
@@ -77,6 +78,7 @@ class Clips:
     score: np.ndarray
     thresholds: dict[float, np.ndarray]
     songs: int
+    shipped_rate: float
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -100,7 +102,7 @@ class Clips:
     @cached_property
     def answers(self) -> np.ndarray:
         """The song, or the class of unknown songs, at the shipped threshold: int [clips]."""
-        return np.where(self.accepted(SHIPPED_RATE), self.top[:, 0], self.songs)
+        return np.where(self.accepted(self.shipped_rate), self.top[:, 0], self.songs)
 
     def like(self, others: "Clips") -> "Clips":
         """The same clips as `others`, in their order; this system must have judged them all."""
@@ -115,7 +117,9 @@ class Clips:
         """Some of the clips: bool [clips] or places."""
         changes = {name: getattr(self, name)[chosen] for name in ARRAYS}
         thresholds = {rate: values[chosen] for rate, values in self.thresholds.items()}
-        return Clips(**changes, thresholds=thresholds, songs=self.songs)
+        return Clips(
+            **changes, thresholds=thresholds, songs=self.songs, shipped_rate=self.shipped_rate
+        )
 
 
 ARRAYS = (
@@ -165,6 +169,7 @@ def system_clips(folds: Sequence[Fold], system: str, track_ids: Sequence[str], s
         **joined,
         thresholds={rate: np.concatenate(part) for rate, part in thresholds.items()},
         songs=songs,
+        shipped_rate=folds[0].facts["shipped_rate"],
     )
 
 

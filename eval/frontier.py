@@ -7,11 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ..training.files import write_atomically
 from .figures import draw_frontier
-from .folds import SHIPPED_RATE, Clips
+from .folds import STRICT_RATE, Clips
 from .markdown import megabytes
 from .schema import Machine
-
-STRICT_RATE = 0.01
 
 
 class Figures(BaseModel):
@@ -88,7 +86,7 @@ def figures(clips: Clips) -> Figures:
     for seconds in np.unique(clips.seconds[~np.isnan(clips.seconds)]):
         some = clips.where((clips.seconds == seconds) & clips.known)
         lengths[f"{seconds:g}"] = float(some.first.mean())
-    shipped, strict = main.accepted(SHIPPED_RATE), main.accepted(STRICT_RATE)
+    shipped, strict = main.accepted(main.shipped_rate), main.accepted(STRICT_RATE)
     return Figures(
         top1=float(first[known].mean()),
         top1_by_snr_db={

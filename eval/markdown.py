@@ -179,7 +179,7 @@ def _protocol(protocol: ProtocolResult, pictures: Sequence[str], folder: str) ->
                 "OSCR",
                 "DIR, 1 %",
                 "its false alarms",
-                "DIR, 5 % (shipped)",
+                "DIR (shipped)",
                 "DIR, 1 % set on test",
             ],
             [

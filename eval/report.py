@@ -25,7 +25,7 @@ from .fold import (
     QUANTIZED,
     SIMULATED,
 )
-from .folds import SHIPPED_RATE, Clips, Fold, per_fold, system_clips
+from .folds import STRICT_RATE, Clips, Fold, per_fold, system_clips
 from .intervals import (
     Interval,
     auroc,
@@ -308,8 +308,8 @@ def _rejection(clips: Clips) -> Rejection:
 
         return curve_over_tracks(mean, np.where(known, tracks, -1), np.where(known, -1, tracks))
 
-    shipped, strict = clips.accepted(SHIPPED_RATE), clips.accepted(0.01)
-    curve = _curve_values(clips, np.array([0.01, SHIPPED_RATE]))
+    shipped, strict = clips.accepted(clips.shipped_rate), clips.accepted(STRICT_RATE)
+    curve = _curve_values(clips, np.array([STRICT_RATE, 0.05]))
     return Rejection(
         found_and_accepted=over_known(clips.first & shipped),
         known_lost=over_known(~shipped),

@@ -33,7 +33,7 @@ class Rejection(Settings):
 
     found_and_accepted: Interval
     """Known clips whose best song is right and accepted, at the shipped threshold, which is fixed
-    for 5 % of false alarms: the detection and identification rate there."""
+    for the config's ``training.false_alarms``: the detection and identification rate there."""
     known_lost: Interval
     """Known clips that are called unknown."""
     unknown_rejected: Interval

@@ -9,12 +9,15 @@ gradient descent on the cross-entropy comes nowhere near that within minutes (se
 from dataclasses import dataclass
 
 import torch
+from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from .parallel import progress_bar
 from .pool import ImagePool
 
 PART = 2048
+RANKING_IMAGES = 40_000
+"""So many images choose the values that are kept: all of them would take minutes more."""
 LOGIT_SCALE = 20.0
 """Logits are this many times the regression's values, so that they spread like a network's."""
 
@@ -60,32 +63,43 @@ def fit_least_squares(
     """
     images, labels = pool.images.flatten(1), pool.labels
     count, values = images.shape
-    moments = torch.zeros((values, values))
-    sums = torch.zeros((classes, values))
+    pruned = inputs is not None and inputs < values
     with progress_bar() as bar:
-        task = bar.add_task(title, total=count, note="")
-        for start in range(0, count, PART):
-            part = images[start : start + PART].float()
-            moments.addmm_(part.T, part)
-            sums.index_add_(0, labels[start : start + PART], part)
-            bar.advance(task, len(part))
-        counts = torch.bincount(labels, minlength=classes).float()
+        task = bar.add_task(title, total=count + pruned * min(RANKING_IMAGES, count), note="")
         kept = torch.arange(values)
-        if inputs is not None and inputs < values:
-            whole = _solve(moments.clone(), sums, counts, ridge)
-            moved = whole[:-1].square().sum(0) * moments.diagonal()
+        if pruned:
+            first = slice(0, RANKING_IMAGES)
+            moments, sums, counts = _moments(images[first], labels[first], classes, bar, task)
+            power = moments.diagonal().clone()
+            whole = _solve(moments, sums, counts, ridge)
+            moved = whole[:-1].square().sum(0) * power
             kept = moved.topk(inputs).indices.sort().values
-            moments, sums = moments[kept][:, kept], sums[:, kept]
+            images = images[:, kept]
+        moments, sums, counts = _moments(images, labels, classes, bar, task)
         without = []
         part_of = torch.tensor([-1, *parts])[pool.teachers + 1]
         for part in sorted(set(parts)):
             rows = torch.nonzero(part_of == part)[:, 0]
-            left = images[rows][:, kept].float()
+            left = images[rows].float()
             fewer = sums.index_add(0, labels[rows], left, alpha=-1)
             less = counts - torch.bincount(labels[rows], minlength=classes)
             without.append(_solve(moments - left.T @ left, fewer, less, ridge))
         weights = _solve(moments, sums, counts, ridge)
     return LeastSquares(kept, weights, torch.stack(without))
+
+
+def _moments(
+    images: Tensor, labels: Tensor, classes: int, bar: Progress, task: TaskID
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `_solve` wants of images [count, values]: second moments, sums and numbers."""
+    values = images.shape[1]
+    moments, sums = torch.zeros((values, values)), torch.zeros((classes, values))
+    for start in range(0, len(images), PART):
+        part = images[start : start + PART].float()
+        moments.addmm_(part.T, part)
+        sums.index_add_(0, labels[start : start + PART], part)
+        bar.advance(task, len(part))
+    return moments, sums, torch.bincount(labels, minlength=classes).float()
 
 
 def _solve(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float) -> Tensor:
