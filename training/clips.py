@@ -1,4 +1,6 @@
-"""Test clips: pieces of tracks under noise and rooms that training never heard.
+"""Clips to test and to calibrate with: pieces of tracks under noise and rooms.
+
+Test clips have noise and rooms that training never heard; calibration clips, those it kept aside.
 
 Clips of known songs are taken from the enrolled tracks (the bounty's task: unseen conditions on
 enrolled audio; in a fold that holds out passages, from those alone); clips of unknown songs from
@@ -221,8 +223,13 @@ def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
     code += [inspect.getsource(part) for part in (ClipRenderer, _Images)]
     sections = (config.signal, config.spectrum, config.augment, config.fold)
     shapes = [section and section.model_dump(mode="json") for section in sections]
+    files = {path: path.stat() for path in {clip.track.path for clip in clips}}
     told = [
-        [c.track.id, str(c.track.path), c.snr_db, c.seed, c.seconds, c.distortion] for c in clips
+        [
+            *(str(clip.track.path), files[clip.track.path].st_mtime_ns),
+            *(clip.snr_db, clip.seed, clip.seconds, clip.distortion),
+        ]
+        for clip in clips
     ]
     key = json.dumps([code, shapes, config.seed, validating, told])
     return hashlib.sha256(key.encode()).hexdigest()[:32]
