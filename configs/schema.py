@@ -320,8 +320,9 @@ class FheSettings(Settings):
     """Allowed probability that one table look-up is off."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
-    response_bits: Annotated[int, Field(strict=True, ge=8, le=64)] = 16
-    """Bits kept of each 64-bit word of the response; the low ones hold noise alone."""
+    response_bits: Annotated[int, Field(strict=True, ge=8, le=64)] = 20
+    """Bits kept of each 64-bit word of the response; the low ones hold noise alone. Fewer than
+    about three more than the circuit's widest value round the logits."""
     calibration_clips: Annotated[int, Field(strict=True, ge=10, le=2000)] = 100
     """Training clips from which the compiler learns the ranges of all values."""
     check_clips: Annotated[int, Field(strict=True, ge=1, le=1000)] = 10

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..configs.errors import RunError
+from .intervals import open_set_curve
 
 STRICT_RATE = 0.01
 """A rate of false alarms whose threshold is fixed beside that of the config, which is shipped."""
@@ -176,3 +177,20 @@ def system_clips(folds: Sequence[Fold], system: str, track_ids: Sequence[str], s
 def per_fold(clips: Clips, measure: Callable[[Clips], float]) -> list[float]:
     """A measure of each fold's clips."""
     return [measure(clips.where(clips.fold == fold)) for fold in np.unique(clips.fold)]
+
+
+def dir_curve(clips: Clips, rates: np.ndarray) -> np.ndarray:
+    """DIR at rates of false alarms on these clips, a mean over folds: float [rates]."""
+    values = []
+    for fold in np.unique(clips.fold):
+        mine = clips.where(clips.fold == fold)
+        if mine.known.any() and not mine.known.all():
+            alarms, found = open_set_curve(mine.first, mine.score, ~mine.known)
+            places = np.searchsorted(alarms, rates + 1e-12, side="right") - 1
+            values.append(found[places])
+    return np.mean(values, axis=0)
+
+
+def dir_on_test(clips: Clips, rate: float) -> float:
+    """DIR where the threshold gives this rate of false alarms on these very clips (optimistic)."""
+    return float(dir_curve(clips, np.array([rate]))[0])

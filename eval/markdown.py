@@ -60,7 +60,7 @@ def render(report: Report, pictures: Sequence[str], *, folder: str = "") -> str:
         headline(report),
     ]
     for protocol in report.protocols:
-        parts += _protocol(protocol, pictures, folder)
+        parts += _protocol(protocol, pictures, folder, report.config["training"]["false_alarms"])
     parts += _cost(report, pictures, folder)
     parts += _catalogue(report)
     return "\n".join(parts).rstrip() + "\n"
@@ -135,7 +135,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _protocol(protocol: ProtocolResult, pictures: Sequence[str], folder: str) -> list[str]:
+def _protocol(
+    protocol: ProtocolResult, pictures: Sequence[str], folder: str, shipped: float
+) -> list[str]:
     title, text = PROTOCOLS[protocol.name]
     parts = [
         f"## {title}\n",
@@ -165,9 +167,9 @@ def _protocol(protocol: ProtocolResult, pictures: Sequence[str], folder: str) ->
         )
         + ".\n",
         "### Unknown songs\n",
-        "Every threshold was fixed on training folds (unknown songs that taught nothing, under "
-        "sounds of other folds); the false alarms it then gave are beside it. *Shipped* is the "
-        "threshold that travels in an artifact.\n",
+        "Every threshold was fixed on training folds (unknown songs that did not teach what "
+        "judges them, under sounds of other folds); the false alarms it then gave are beside it. "
+        f"*Shipped* is the threshold that travels in an artifact, fixed for {100 * shipped:g} %.\n",
         _table(
             [
                 "system",

@@ -25,12 +25,11 @@ from .fold import (
     QUANTIZED,
     SIMULATED,
 )
-from .folds import STRICT_RATE, Clips, Fold, per_fold, system_clips
+from .folds import STRICT_RATE, Clips, Fold, dir_curve, dir_on_test, per_fold, system_clips
 from .intervals import (
     Interval,
     auroc,
     curve_over_tracks,
-    open_set_curve,
     oscr,
     share_over_tracks,
     wilson,
@@ -309,7 +308,6 @@ def _rejection(clips: Clips) -> Rejection:
         return curve_over_tracks(mean, np.where(known, tracks, -1), np.where(known, -1, tracks))
 
     shipped, strict = clips.accepted(clips.shipped_rate), clips.accepted(STRICT_RATE)
-    curve = _curve_values(clips, np.array([STRICT_RATE, 0.05]))
     return Rejection(
         found_and_accepted=over_known(clips.first & shipped),
         known_lost=over_known(~shipped),
@@ -319,25 +317,13 @@ def _rejection(clips: Clips) -> Rejection:
         oscr=area(lambda c: oscr(c.first, c.score, ~c.known)),
         dir_1=over_known(clips.first & strict),
         alarms_1=over_unknown(strict),
-        dir_1_on_test=float(curve[0]),
-        dir_5_on_test=float(curve[1]),
+        dir_1_on_test=dir_on_test(clips, STRICT_RATE),
+        dir_5_on_test=dir_on_test(clips, 0.05),
     )
 
 
-def _curve_values(clips: Clips, rates: np.ndarray) -> np.ndarray:
-    """DIR at rates of false alarms on these clips, a mean over folds: float [rates]."""
-    values = []
-    for fold in np.unique(clips.fold):
-        mine = clips.where(clips.fold == fold)
-        if mine.known.any() and not mine.known.all():
-            alarms, found = open_set_curve(mine.first, mine.score, ~mine.known)
-            places = np.searchsorted(alarms, rates + 1e-12, side="right") - 1
-            values.append(found[places])
-    return np.mean(values, axis=0)
-
-
 def _curve(clips: Clips) -> list[CurvePoint]:
-    found = _curve_values(clips, CURVE_RATES)
+    found = dir_curve(clips, CURVE_RATES)
     return [
         CurvePoint(false_alarms=float(rate), found=float(value))
         for rate, value in zip(CURVE_RATES, found, strict=True)

@@ -186,7 +186,7 @@ def run_sweep(
 
 def _digest(config: Config, encrypted_clips: int) -> str:
     settings = config.model_dump(mode="json", exclude={"name", "runs"})
-    text = json.dumps([1, settings, encrypted_clips])
+    text = json.dumps([2, settings, encrypted_clips])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -211,8 +211,10 @@ def _point_run(folder: Path, point: Point, config: Config, announce: Callable[[s
     twin = None if trained else _trained_alike(folder, run)
     if twin is not None:
         announce(f"Trained as {twin.name} was: taken from there.")
-        for path in twin.glob("*"):
-            if path.name != "config.yaml" and path.is_file():
+        files = [path for path in twin.glob("*") if path.is_file()]
+        # the verdict says that training is finished, so it comes last
+        for path in sorted(files, key=lambda path: path.name == "decision.json"):
+            if path.name != "config.yaml":
                 shutil.copy(path, run.path(path.name))
     prepare_split(run, announce)
     shared.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Clips to test and to calibrate with: pieces of tracks under noise and rooms.
 
-Test clips have noise and rooms that training never heard; calibration clips, those it kept aside.
+Test clips have noise and rooms that training never heard; calibration clips those that it kept
+aside, or, outside of a cross-validation, where it kept none, its own.
 
 Clips of known songs are taken from the enrolled tracks (the bounty's task: unseen conditions on
 enrolled audio; in a fold that holds out passages, from those alone); clips of unknown songs from
@@ -13,6 +14,7 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,8 +29,9 @@ from ..configs.schema import AugmentSettings, Config
 from ..model import audio, frontend
 from ..model.audio import read_audio
 from ..model.frontend import FrontEnd
-from . import augment, sounds
+from . import augment, passages, sounds
 from .augment import Augmenter
+from .catalogue import file_digest
 from .files import save_array
 from .parallel import parallel_map
 from .passages import clip_seconds, held_out, training_spans
@@ -89,10 +92,10 @@ class ClipImages:
 def list_calibration_clips(
     config: Config, split: Split, unknown: Sequence[Track]
 ) -> list[TestClip]:
-    """Clips to set the verdict by: as many of known tracks as of `unknown` ones, in equal shares.
+    """Clips to set the verdict by, of known tracks and of `unknown` ones.
 
-    There are at least `CALIBRATION_CLIPS` of each kind, but not more than `CLIPS_OF_A_TRACK` of any
-    track. Of more tracks than that, each gives one.
+    About `CALIBRATION_CLIPS` of each kind, in equal shares of all its tracks: at least one of a
+    track, at most `CLIPS_OF_A_TRACK`.
     """
     ratios = config.augment.test_snr_db
     clips: list[TestClip] = []
@@ -219,19 +222,17 @@ def clip_images(
 
 def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
     """Of the clips, all that shapes them, and the code that does."""
-    code = [inspect.getsource(module) for module in (audio, augment, frontend, sounds)]
-    code += [inspect.getsource(part) for part in (ClipRenderer, _Images)]
+    modules = (audio, augment, frontend, passages, sounds, sys.modules[__name__])
+    code = [inspect.getsource(part) for part in (*modules, random_start)]
+    names = ClipRenderer(config, validating=validating).sounds.names
     sections = (config.signal, config.spectrum, config.augment, config.fold)
     shapes = [section and section.model_dump(mode="json") for section in sections]
-    files = {path: path.stat() for path in {clip.track.path for clip in clips}}
+    files = {path: file_digest(path) for path in {clip.track.path for clip in clips}}
     told = [
-        [
-            *(str(clip.track.path), files[clip.track.path].st_mtime_ns),
-            *(clip.snr_db, clip.seed, clip.seconds, clip.distortion),
-        ]
+        [files[clip.track.path], clip.snr_db, clip.seed, clip.seconds, clip.distortion]
         for clip in clips
     ]
-    key = json.dumps([code, shapes, config.seed, validating, told])
+    key = json.dumps([code, names, shapes, config.seed, validating, told])
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 

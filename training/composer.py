@@ -189,6 +189,9 @@ def _names(seed: int, number: int) -> tuple[str, str]:
     rng = np.random.default_rng([seed, number, 1])
     noun = NOUNS[(7 * number + number // len(ADJECTIVES)) % len(NOUNS)]
     title = f"{ADJECTIVES[number % len(ADJECTIVES)]} {noun}"
+    again = number // (len(ADJECTIVES) * len(NOUNS))
+    if again:
+        title += f" {again + 1}"
     artist = f"{BANDS[rng.integers(len(BANDS))]} {1 + number // len(BANDS)}"
     return title, artist
 

@@ -88,8 +88,8 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     Artists are drawn in random order and moved whole to the unknown lists until those are full;
     an artist with more tracks than a list still needs is passed over, so that one prolific
     artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
-    without an artist count as one artist each. An unknown track that bears the title of a known
-    one is left out: it may be the same piece under another spelling of the artist's name.
+    without an artist count as one artist each. An unknown track that bears the title of another
+    artist's track is left out: it may be the same piece under another spelling of the name.
 
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
@@ -118,9 +118,15 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             )
     order = {track.id: place for place, track in enumerate(tracks)}
     known = [t for group in groups for t in group] + [t for t in tracks if t.always_known]
-    titles = {_title(track) for track in known} - {None}
+    taken = {_title(track) for track in known} - {None}
     for name, kept in chosen.items():
-        chosen[name] = [t for t in kept if _title(t) not in titles] or kept
+        chosen[name] = [track for track in kept if _title(track) not in taken]
+        if not chosen[name]:
+            raise CatalogueError(
+                f"split.{name}: every track held out bears the title of another artist's. Raise "
+                "the setting, or tell the tracks' titles apart."
+            )
+        taken |= {_title(track) for track in kept} - {None}
     if settings.enrolled is not None and settings.enrolled < len(known):
         places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
         known = [known[place] for place in places]

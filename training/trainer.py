@@ -75,6 +75,7 @@ def train(
     run = run or Run.create(config)
     prepare_split(run, announce)
     if run.path("decision.json").exists():
+        run.path(WITHOUT).unlink(missing_ok=True)
         announce(f"{run.folder}: already trained.")
         return run
     torch.manual_seed(config.seed)
@@ -229,6 +230,11 @@ def _calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         for phase in PHASES
     }
     if linear:
+        if not run.path(WITHOUT).exists():
+            raise RunError(
+                f"{run.folder}: its training was begun by another version. Delete the folder and "
+                "train again."
+            )
         # the twin that the clip's track did not teach, then what quantization does to the clip
         part = dict(zip(split.unknown_train, split.parts(PARTS), strict=True))
         unknown = np.flatnonzero(labels == split.unknown_class)

@@ -52,6 +52,7 @@ def keep_part(data: bytes, digest: str, folder: Path, url: str) -> Path:
         unpacked = Path(partial) / "part"
         try:
             unpack(data, unpacked)
+            check_files(unpacked)
             check_client_zip(unpacked / "client" / "client.zip")
         except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{url}: its client part is not one ({error!r}).") from error
@@ -74,6 +75,21 @@ def unpack(data: bytes, target: Path) -> None:
             if not (target / name).resolve().is_relative_to(target.resolve()):
                 raise ArtifactError(f"its client part holds {name!r}, outside of it.")
         archive.extractall(target)
+
+
+def check_files(folder: Path) -> None:
+    """Refuse files that the manifest does not list, and with them the id does not cover.
+
+    Raises:
+        ArtifactError: naming them.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    listed = {"manifest.json", *manifest["files"]}
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    if not there <= listed:
+        raise ArtifactError(
+            f"its client part holds {sorted(there - listed)}, which nothing covers."
+        )
 
 
 def check_client_zip(path: Path) -> None:

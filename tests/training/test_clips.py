@@ -1,5 +1,5 @@
-import os
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,16 +79,23 @@ def test_clip_images_are_made_once(tiny_run, tmp_path, monkeypatch):
     assert torch.equal(images(), first) and torch.equal(images(validating=True), others)
 
 
-def test_a_changed_track_is_rendered_again(tiny_run, tmp_path, monkeypatch):
+def test_other_music_or_other_noise_is_rendered_anew(tiny_run, tmp_path, monkeypatch):
     run = tiny_run
     clips = list_test_clips(run.config, run.split())[:1]
-    clip_images(clips, run.config, run.front_end(), cache=tmp_path)
-    path = clips[0].track.path
-    before = path.stat()
-    try:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
-        monkeypatch.setattr(clips_module, "parallel_map", lambda *_, **__: pytest.fail("again"))
+
+    def images():
+        clip_images(clips, run.config, run.front_end(), cache=tmp_path / "cache")
+
+    images()
+    monkeypatch.setattr(clips_module, "parallel_map", lambda *_, **__: pytest.fail("again"))
+    images()
+    other = split_sounds(run.config.model_copy(update={"seed": 99}))
+    with monkeypatch.context() as patch:
+        patch.setattr(clips_module, "split_sounds", lambda _: other)
         with pytest.raises(pytest.fail.Exception, match="again"):
-            clip_images(clips, run.config, run.front_end(), cache=tmp_path)
-    finally:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            images()
+    changed = tmp_path / "changed.wav"
+    changed.write_bytes(clips[0].track.path.read_bytes() + b"\0")
+    clips = [replace(clips[0], track=replace(clips[0].track, path=changed))]
+    with pytest.raises(pytest.fail.Exception, match="again"):
+        images()
