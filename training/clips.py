@@ -134,9 +134,7 @@ class ClipRenderer:
     def __init__(self, config: Config, *, validating: bool = False):
         self.config, self.validating = config, validating
         split = split_sounds(config)
-        kept = split.training[0].group if split.validating is None else split.validating
-        known = next(sounds for sounds in split.training if sounds.group == kept)
-        self.sounds = known if validating else split.test
+        self.sounds = split.calibrating if validating else split.test
         augment, rate = config.augment, config.signal.sample_rate_hz
         self._augment = {
             name: Augmenter(settings, self.sounds, rate)

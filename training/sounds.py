@@ -91,6 +91,12 @@ class SoundSplit:
         groups = [sounds.group for sounds in self.training]
         return next((group for group in groups if group > self.test.group), groups[0])
 
+    @property
+    def calibrating(self) -> Sounds:
+        """What calibration clips are made with: the group kept, or the first where none is."""
+        kept = self.training[0].group if self.validating is None else self.validating
+        return next(sounds for sounds in self.training if sounds.group == kept)
+
 
 def split_sounds(config: Config) -> SoundSplit:
     """Split a configuration's sounds.

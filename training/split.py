@@ -88,8 +88,9 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     Artists are drawn in random order and moved whole to the unknown lists until those are full;
     an artist with more tracks than a list still needs is passed over, so that one prolific
     artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
-    without an artist count as one artist each. An unknown track that bears the title of another
-    artist's track is left out: it may be the same piece under another spelling of the name.
+    without an artist count as one artist each. An unknown track whose title one other artist's
+    track bears is left out: it may be the same piece under another spelling of the name. (Titles
+    that more artists share, "Intro" or "Untitled", say nothing.)
 
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
@@ -118,15 +119,19 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             )
     order = {track.id: place for place, track in enumerate(tracks)}
     known = [t for group in groups for t in group] + [t for t in tracks if t.always_known]
-    taken = {_title(track) for track in known} - {None}
+    artists: dict[str, set[str]] = defaultdict(set)
+    for track in tracks:
+        artists[_title(track)].add(track.artist.casefold())
+    taken = {_title(track) for track in known}
+    twins = {title for title, of in artists.items() if title and len(of) == 2}
     for name, kept in chosen.items():
-        chosen[name] = [track for track in kept if _title(track) not in taken]
+        chosen[name] = [track for track in kept if _title(track) not in taken & twins]
+        taken |= {_title(track) for track in kept}
         if not chosen[name]:
             raise CatalogueError(
                 f"split.{name}: every track held out bears the title of another artist's. Raise "
                 "the setting, or tell the tracks' titles apart."
             )
-        taken |= {_title(track) for track in kept} - {None}
     if settings.enrolled is not None and settings.enrolled < len(known):
         places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
         known = [known[place] for place in places]
@@ -134,10 +139,10 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
 
 
-def _title(track: Track) -> str | None:
-    """What tells a piece apart; None where the title is no more than a number, or of nobody."""
+def _title(track: Track) -> str:
+    """What tells a piece apart; empty where the title is no more than a number, or of nobody."""
     named = track.artist and any(letter.isalpha() for letter in track.title)
-    return " ".join(track.title.casefold().split()) if named else None
+    return " ".join(track.title.casefold().split()) if named else ""
 
 
 def by_artist(tracks: Iterable[Track]) -> list[list[Track]]:

@@ -39,6 +39,7 @@ from .pool import (
     statistics_of,
 )
 from .run import Run
+from .sounds import split_sounds
 from .split import Split, split_tracks
 from .views import check_tracks, load_views
 
@@ -190,6 +191,9 @@ def prepare_data(run: Run) -> TrainingData:
         [*split.known, *teaching], config, run.cache, title="Rendering views"
     )
     opened.add(prepare_noise(config, run.cache).to_json())
+    sounds = split_sounds(config).calibrating
+    opened.add({"noise": sounds.noise.names, "impulse_responses": sounds.rooms.names})
+    opened.add({"tracks": [str(track.path) for track in split.unknown_train]})
     run.write_json("opened.json", opened.to_json())
     known = len(split.known)
     return TrainingData(config, run.cache, tuple(views[:known]), tuple(views[known:]))

@@ -96,7 +96,7 @@ def test_the_page_shows_every_point(frontier, tmp_path):
 
 def test_the_frontier_is_what_nothing_beats(frontier):
     def point(name, dir, seconds):
-        figures = frontier.points[0].quantized_figures.model_copy(update={"dir": dir})
+        figures = frontier.points[0].quantized_figures.model_copy(update={"dir_on_test": dir})
         changes = {"name": name, "quantized_figures": figures, "compute_seconds": seconds}
         return frontier.points[0].model_copy(update=changes)
 

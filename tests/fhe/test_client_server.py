@@ -182,6 +182,7 @@ def test_the_artifact_holds_no_keys(tiny_artifact):
     names = {p.name for p in Artifact(tiny_artifact, ("client",)).folder.rglob("*") if p.is_file()}
     assert names == {
         "manifest.json",
+        "model-card.md",
         "client.zip",
         "statistics.npy",
         "server.zip",

@@ -318,6 +318,22 @@ def test_a_client_part_of_another_hash_or_form_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_client_part_with_a_file_that_its_id_does_not_cover_is_refused(tiny_artifact, tmp_path):
+    def part(*more):
+        with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
+            for name in ("manifest.json", "client/client.zip", "client/statistics.npy", *more):
+                path = tiny_artifact / name
+                archive.writestr(name, path.read_bytes() if path.exists() else b"x")
+        return (tmp_path / "part.zip").read_bytes()
+
+    def keep(data):
+        return keep_part(data, hashlib.sha256(data).hexdigest(), tmp_path / "parts", "http://x")
+
+    assert (keep(part()) / "client" / "client.zip").is_file()
+    with pytest.raises(ArtifactError, match=r"do not trust.*\['client/kept.npy'\]"):
+        keep(part("client/kept.npy"))
+
+
 def test_a_client_part_cannot_write_outside_of_its_folder(tmp_path):
     bad = tmp_path / "bad.zip"
     with zipfile.ZipFile(bad, "w") as archive:

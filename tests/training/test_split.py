@@ -91,5 +91,6 @@ def test_an_unknown_track_with_a_known_title_is_left_out():
 def test_titles_that_name_no_piece_leave_nothing_out():
     numbers = [replace(t, title="01") for t in tracks([f"a{n}" for n in range(40)])]
     nobodys = [replace(t, title="Intro") for t in tracks([""] * 40)]
-    for songs in (numbers, nobodys):
+    generic = [replace(t, title="Intro") for t in tracks([f"a{n}" for n in range(40)])]
+    for songs in (numbers, nobodys, generic):
         assert len(split_tracks(songs, SETTINGS, 1).unknown_train) == 6
