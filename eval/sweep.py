@@ -6,7 +6,7 @@ runs/corpus-sweep/
   points/linear/          a variant's run (weights, metrics)
   points/linear.npz       what its networks and its circuit said of every test clip
   points/linear.json      its figures
-  frontier.md, frontier.json, frontier.png
+  FRONTIER.md, frontier/  the page, its plot and its JSON
 ```
 
 A finished point is kept; an interrupted one goes on where its training stopped. Variants that make

@@ -141,10 +141,6 @@ class ImagePool:
     def __init__(self, images: Tensor, labels: Tensor, teachers: Tensor, seed: int):
         self.images, self.labels, self.teachers, self._seed = images, labels, teachers, seed
 
-    def keep(self, kept: Tensor) -> None:
-        """Leave out all image values but those in these places of a flattened image."""
-        self.images = self.images.flatten(1)[:, kept, None, None]
-
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: images float [count, ...], labels int [count]."""
         rng = np.random.default_rng([self._seed, 12, stream, step])

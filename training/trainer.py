@@ -143,8 +143,8 @@ def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> tu
     save_array(run.path(WITHOUT), fit.without.numpy())
     if len(fit.kept) < images[0].numel():
         save_array(run.path("kept.npy"), fit.kept.numpy())
-        pool.keep(fit.kept)
-        images = images.flatten(1)[:, fit.kept, None, None]
+        front_end = run.front_end()
+        pool.images, images = front_end.kept_of(pool.images), front_end.kept_of(images)
     network = run.new_network(quantized=False)
     with torch.no_grad():
         network.head.weight.copy_(fit.weights)
