@@ -152,7 +152,18 @@ class ModulationSpectrum(Settings):
     """Add a channel with the long-term spectrum: as many quantiles over time as there are bins."""
 
 
-Spectrum = Annotated[MelSpectrum | ModulationSpectrum, Field(discriminator="kind")]
+class Audio(Settings):
+    """No spectrum at all: the samples themselves, of unit power, in blocks. The server does the
+    rest, beginning with a filter bank."""
+
+    kind: Literal["audio"]
+    rate_hz: Annotated[int, Field(strict=True, ge=1000, le=16000)] = 4000
+    """Samples encrypted a second."""
+    block: Annotated[int, Field(strict=True, ge=16, le=4000)] = 320
+    """Samples in a block: the step of the filter bank."""
+
+
+Spectrum = Annotated[MelSpectrum | ModulationSpectrum | Audio, Field(discriminator="kind")]
 
 
 class AugmentSettings(Settings):
@@ -216,7 +227,28 @@ class DenseLayer(Settings):
     """Output units."""
 
 
-Layer = Annotated[ConvLayer | DenseLayer, Field(discriminator="kind")]
+class FilterBankLayer(Settings):
+    """Pairs of filters on samples (a strided convolution), each with the logarithm of its
+    magnitude; they begin as windowed cosines and sines and are trained on."""
+
+    kind: Literal["filterbank"]
+    filters: Annotated[int, Field(strict=True, ge=1, le=256)] = 12
+    """Frequencies; each takes two channels."""
+    blocks: Annotated[int, Field(strict=True, ge=1, le=16)] = 2
+    """Length of the filters in blocks of samples; they step by one block."""
+    f_min_hz: Annotated[float, Field(gt=0)] = 110.0
+    """Lowest frequency they begin with, in Hz; the others follow in equal ratios."""
+    f_max_hz: Annotated[float, Field(gt=0)] = 1800.0
+    """Highest frequency, in Hz."""
+
+
+class PoolLayer(Settings):
+    """The mean over all positions, for what does not depend on when; it costs nothing."""
+
+    kind: Literal["pool"]
+
+
+Layer = Annotated[ConvLayer | DenseLayer | FilterBankLayer | PoolLayer, Field(discriminator="kind")]
 WeightBits = Annotated[int, Field(strict=True, ge=2, le=8)]
 
 
@@ -254,6 +286,12 @@ class NetworkSettings(Settings):
             raise ValueError(f"inputs={self.inputs}: with hidden layers all image values are read")
         if "dense" in kinds and "conv" in kinds[kinds.index("dense") :]:
             raise ValueError(f"layers={kinds}: a conv layer cannot follow a dense one")
+        if "filterbank" in kinds[1:]:
+            raise ValueError(f"layers={kinds}: a filterbank can only be the first layer")
+        if "pool" in kinds[:-1] or kinds == ["pool"]:
+            raise ValueError(f"layers={kinds}: pool can only be the last layer, after others")
+        if kinds[-2:] == ["dense", "pool"]:
+            raise ValueError(f"layers={kinds}: a dense layer leaves no positions to pool")
         return self
 
 
@@ -316,6 +354,9 @@ class TrainingSettings(Settings):
 class FheSettings(Settings):
     """Compilation, and what an export must prove before it counts."""
 
+    answer: Literal["logits", "number"] = "logits"
+    """What the client decrypts: a logit for every song and for "unknown", from which it ranks songs
+    and judges; or the song's number alone (0 for "unknown"), decided under FHE."""
     p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Allowed probability that one table look-up is off."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
@@ -394,6 +435,24 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
+        layers = self.network.layers
+        bank = layers[0] if layers and isinstance(layers[0], FilterBankLayer) else None
+        if isinstance(self.spectrum, Audio):
+            if bank is None:
+                raise ValueError("spectrum.kind=audio: network.layers must begin with a filterbank")
+            rate = self.spectrum.rate_hz
+            if rate > self.signal.sample_rate_hz:
+                raise ValueError(
+                    f"spectrum.rate_hz={rate} must not exceed signal.sample_rate_hz="
+                    f"{self.signal.sample_rate_hz}"
+                )
+            if not bank.f_min_hz <= bank.f_max_hz <= rate / 2:
+                raise ValueError(
+                    f"filterbank: f_min_hz={bank.f_min_hz:g} and f_max_hz={bank.f_max_hz:g} must "
+                    f"rise and stay within half of spectrum.rate_hz ({rate / 2:g} Hz)"
+                )
+        elif bank is not None:
+            raise ValueError("network.layers: a filterbank needs spectrum.kind=audio")
         if isinstance(self.spectrum, ModulationSpectrum):
             seconds = min(self.spectrum.window_seconds, self.signal.crop_seconds)
             most = int(seconds * 1000 / self.signal.hop_ms / 2)

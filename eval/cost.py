@@ -35,7 +35,7 @@ from ..configs.schema import Config
 from ..fhe.artifact import ArtifactConfig
 from ..fhe.messages import lengthen, shorten
 from ..fhe.timing import timed
-from ..model.frontend import IMAGE_LIMIT, FrontEnd
+from ..model.frontend import IMAGE_LIMIT, make_front_end
 from ..training.files import write_atomically
 
 SCALING_SONGS = 400
@@ -239,7 +239,7 @@ def _run(stage: str, work: Path, cores: int, before: dict) -> dict:
         return {}
     command = [sys.executable, "-m", "hushtune.eval.cost", stage, str(work)]
     environment = os.environ | {name: str(cores) for name in THREAD_VARIABLES}
-    with _pinned(cores):
+    with pinned(cores):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         return _facts(work, stage)
@@ -247,7 +247,7 @@ def _run(stage: str, work: Path, cores: int, before: dict) -> dict:
 
 
 @contextmanager
-def _pinned(cores: int) -> Iterator[None]:
+def pinned(cores: int) -> Iterator[None]:
     """Processes started within inherit so many cores from this thread, before any import."""
     available = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(available)[:cores])
@@ -287,7 +287,7 @@ def _median(seconds: list[float]) -> float:
 
 def _images(task: Task, count: int, seed: int) -> torch.Tensor:
     """What standardised images look like: float32 [count, channels, bands, columns]."""
-    shape = FrontEnd(task.settings.signal, task.settings.spectrum).image_shape
+    shape = make_front_end(task.settings.signal, task.settings.spectrum).image_shape
     inputs = task.settings.network.inputs
     if inputs is not None and inputs < math.prod(shape):
         shape = (inputs, 1, 1)

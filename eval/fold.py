@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..fhe.compiling import build, execute
+from ..fhe.number import Number
 from ..model.decision import Decision
 from ..training.calibration import calibrate, network_logits
 from ..training.clips import TestClip
@@ -22,6 +23,7 @@ from ..training.pool import TrainingData
 from ..training.run import Run
 from ..training.sounds import split_sounds
 from ..training.trainer import prepare_data, train
+from .cores import seconds_by_cores
 from .folds import STRICT_RATE
 from .landmarks import LandmarkIndex
 from .mfcc import MfccVote
@@ -30,6 +32,8 @@ from .rendering import RANKED, render_features
 from .sample import calibration_clips, encrypted_sample, fold_clips, is_main
 
 FLOAT, QUANTIZED, SIMULATED, ENCRYPTED = "float", "quantized", "simulated", "fhe"
+NUMBER = "number"
+"""The circuit that ends in the song's number, in the clear."""
 MFCC, MFCC_ENCRYPTED, LANDMARKS = "mfcc", "mfcc_fhe", "landmarks"
 
 
@@ -88,6 +92,8 @@ class FoldSettings:
         mfcc: whether the bounty winner's approach runs.
         landmarks: whether the landmark matcher runs.
         catalogue_sizes: of sub-catalogues to reject unknown songs with.
+        distortions: whether to test each distortion alone, too.
+        cores: numbers of cores to time a query on.
     """
 
     encrypted_clips: int | None
@@ -95,6 +101,7 @@ class FoldSettings:
     landmarks: bool
     catalogue_sizes: tuple[int, ...] = (50, 100)
     distortions: bool = True
+    cores: tuple[int, ...] = ()
 
 
 def evaluate_fold(
@@ -168,15 +175,26 @@ def evaluate_fold(
         folder = run.path("artifact.partial")
         module, manifest = build(run, folder, data=data, announce=announce)
         done = execute(folder, module, features.images[sample].numpy(), title="Real FHE")
-        decision = run.decision(quantized=True)
+        decision, said = run.decision(quantized=True), (done.executed, done.simulated)
         thresholds = judgements[QUANTIZED].thresholds
-        for name, logits in ((ENCRYPTED, done.executed), (SIMULATED, done.simulated)):
-            judgements[name] = _judge_logits(logits, sample, decision, thresholds)
+        for name, answers in zip((ENCRYPTED, SIMULATED), said, strict=True):
+            judgements[name] = (
+                _judge_logits(answers, sample, decision, thresholds)
+                if manifest["number"] is None
+                else _judge_classes(answers, sample, split.unknown_class, thresholds)
+            )
+        if manifest["number"] is not None:
+            number = Number.from_json(manifest["number"])
+            logits = network_logits(run.network(quantized=True), features.images)
+            judgements[NUMBER] = _judge_classes(
+                number.classes(logits), np.arange(len(clips)), split.unknown_class, thresholds
+            )
         facts["fhe_costs"] = done.costs | {
             "pbs": manifest["circuit"]["pbs"],
             "widest_bits": manifest["circuit"]["widest_bits"],
         }
         facts["fhe_compute_seconds"] = done.compute_seconds
+        facts["seconds_by_cores"] = seconds_by_cores(folder, settings.cores)
         shutil.rmtree(folder)
     return FoldResult(clips, judgements, facts), data
 
@@ -213,6 +231,15 @@ def _judge_logits(
 ) -> Judgement:
     top = np.argsort(-logits[:, :-1], axis=1, kind="stable")[:, :RANKED]
     return Judgement(clips, top, decision.score(logits), thresholds)
+
+
+def _judge_classes(
+    classes: np.ndarray, clips: np.ndarray, unknown: int, rates: Iterable[float]
+) -> Judgement:
+    """Of a system that names one song, or none, whatever rate of false alarms is asked for."""
+    named = np.where(classes < unknown, classes, -1)
+    top = np.repeat(named[:, None], RANKED, axis=1)
+    return Judgement(clips, top, np.where(named >= 0, 1.0, -1.0), dict.fromkeys(rates, 0.0))
 
 
 def _network_judgements(

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import torch
 
-from ..configs.schema import ModulationSpectrum
+from ..configs.schema import Audio, ModulationSpectrum
 from ..model.frontend import FrontEnd
 
 matplotlib.use("Agg")
@@ -46,14 +46,16 @@ def draw_query(
     )
     heard.set(title="The clip: mel spectrogram", xlabel="time (s)", ylabel="mel band")
     figure.colorbar(drawn, ax=heard, label="power (dB)")
-    columns, label = image.shape[2], "frame"
-    extent = (0.0, columns, 0, signal.bands)
+    columns, label, rows_label = image.shape[2], "frame", "mel band"
+    extent = (0.0, columns, 0, image.shape[1])
+    if isinstance(front_end.spectrum, Audio):
+        label, rows_label = "sample in block", "block"
     if isinstance(front_end.spectrum, ModulationSpectrum):
         label, step = "modulation rate (Hz)", 1 / front_end.spectrum.window_seconds
         extent = (0.5 * step, (columns + 0.5) * step, 0, signal.bands)
     drawn = sent.imshow(image[0], origin="lower", aspect="auto", cmap="gray", extent=extent)
     sent.set_facecolor("lightsteelblue")
-    sent.set(title="What is encrypted (first channel)", xlabel=label, ylabel="mel band")
+    sent.set(title="What is encrypted (first channel)", xlabel=label, ylabel=rows_label)
     figure.colorbar(drawn, ax=sent, label="deviations from the mean")
     rows = min(CIPHERTEXT_WIDTH, len(query) // CIPHERTEXT_WIDTH)
     start = (len(query) - rows * CIPHERTEXT_WIDTH) // 2

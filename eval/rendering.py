@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..configs.schema import Config
-from ..model.frontend import FrontEnd
+from ..model.frontend import make_front_end
 from ..training.clips import TestClip, clip_images, clip_renderer
 from ..training.parallel import parallel_map
 from ..training.run import Run
@@ -105,7 +105,7 @@ class _Render:
     def __call__(self, clips: list[TestClip]) -> ClipFeatures:
         config, rate = self.config, self.config.signal.sample_rate_hz
         render = clip_renderer(config.model_dump_json(), self.validating)
-        front_end = FrontEnd(config.signal, config.spectrum, self.statistics, self.kept)
+        front_end = make_front_end(config.signal, config.spectrum, self.statistics, self.kept)
         waves = [render(clip) for clip in clips]
         images = [front_end.query_image(torch.from_numpy(wave)) for wave in waves]
         mfcc = [mfcc_windows(wave, rate) for wave in waves] if self.mfcc else []

@@ -32,7 +32,7 @@ from ..training.parallel import release_workers
 from ..training.pool import TrainingData, remove_images
 from ..training.run import Run, run_config
 from ..training.trainer import prepare_split
-from .fold import ENCRYPTED, FLOAT, QUANTIZED, FoldResult, evaluate_fold
+from .fold import ENCRYPTED, FLOAT, NUMBER, QUANTIZED, FoldResult, evaluate_fold
 from .fold import FoldSettings as Judges
 from .folds import Fold, system_clips
 from .frontier import Frontier, PointResult, figures, summary
@@ -59,6 +59,8 @@ class SweepFile(Settings):
     """The configuration that all points start from, relative to the sweep's own folder."""
     encrypted_clips: Count = 8
     """Test clips of each point that run under real FHE."""
+    cores: tuple[Count, ...] = ()
+    """Numbers of cores to time a query of each point on, beside all of them."""
     points: Annotated[tuple[Point, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -153,13 +155,13 @@ def run_sweep(
     results, failed = [], {}
     for place, (point, config) in enumerate(zip(sweep.file.points, sweep.configs, strict=True), 1):
         path = folder / "points" / f"{point.name}.json"
-        digest = _digest(config, sweep.file.encrypted_clips)
+        digest = _digest(config, sweep.file)
         result = _finished(path, digest)
         if result is None and (not only or point.name in only):
             announce(f"Point {point.name} ({place} of {len(names)})")
             run = _point_run(folder, point, config, announce)
             try:
-                measured, data = _measure(run, point, digest, sweep.file.encrypted_clips, announce)
+                measured, data = _measure(run, point, digest, sweep.file, announce)
             except CompileError as error:
                 announce(f"{point.name}: {error}")
                 failed[point.name] = str(error)
@@ -184,9 +186,9 @@ def run_sweep(
     )
 
 
-def _digest(config: Config, encrypted_clips: int) -> str:
+def _digest(config: Config, file: SweepFile) -> str:
     settings = config.model_dump(mode="json", exclude={"name", "runs"})
-    text = json.dumps([2, settings, encrypted_clips])
+    text = json.dumps([3, settings, file.encrypted_clips, file.cores])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -234,16 +236,23 @@ def _trained_alike(folder: Path, run: Run) -> Path | None:
 
 
 def _measure(
-    run: Run, point: Point, digest: str, clips: int, announce: Callable[[str], None]
+    run: Run, point: Point, digest: str, file: SweepFile, announce: Callable[[str], None]
 ) -> tuple[PointResult, TrainingData]:
-    judges = Judges(clips, mfcc=False, landmarks=False, catalogue_sizes=(), distortions=False)
+    judges = Judges(
+        file.encrypted_clips,
+        mfcc=False,
+        landmarks=False,
+        catalogue_sizes=(),
+        distortions=False,
+        cores=file.cores,
+    )
     trained = run.path("decision.json").exists()
     fold, data = evaluate_fold(run, (), judges, announce=announce)
     if not trained:
         run.write_json(TRAINING_SECONDS, {"seconds": fold.facts["train_seconds"]})
-    file = run.folder.with_name(f"{run.folder.name}.npz")
-    fold.save(file)
-    return _result(run, point, digest, fold, Fold.load(file, 0)), data
+    path = run.folder.with_name(f"{run.folder.name}.npz")
+    fold.save(path)
+    return _result(run, point, digest, fold, Fold.load(path, 0)), data
 
 
 def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold) -> PointResult:
@@ -253,12 +262,20 @@ def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold)
     networks = {name: system_clips([stored], name, ids, songs) for name in (FLOAT, QUANTIZED)}
     quantized = networks[QUANTIZED]
     executed = system_clips([stored], ENCRYPTED, ids, songs)
-    same = executed.answers == quantized.like(executed).answers
+    number = system_clips([stored], NUMBER, ids, songs)
+    clear = quantized if number is None else number
+    same = executed.answers == clear.like(executed).answers
+    shown = figures(quantized)
+    if number is not None:
+        shipped = figures(number)
+        changes = {name: getattr(shipped, name) for name in ("rejected", "lost", "found")}
+        shown = shown.model_copy(update=changes)
     main = quantized.where(quantized.main)
     costs = fold.facts["fhe_costs"]
     return PointResult(
         name=point.name,
         note=point.note,
+        answer=run.config.fhe.answer,
         digest=digest,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         songs=songs,
@@ -266,15 +283,17 @@ def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold)
         unknown_clips=int((~main.known).sum()),
         image_values=int(np.prod(run.front_end().image_shape)),
         float_figures=figures(networks[FLOAT]),
-        quantized_figures=figures(quantized),
+        quantized_figures=shown,
         encrypted_clips=len(same),
         encrypted_agrees=float(same.mean()),
+        encrypted_right=float((executed.answers == executed.label).mean()),
         pbs=costs["pbs"],
         widest_bits=costs["widest_bits"],
         train_seconds=run.read_json(TRAINING_SECONDS)["seconds"]
         if run.path(TRAINING_SECONDS).exists()
         else None,
         compute_seconds=costs["compute_seconds"],
+        seconds_by_cores=fold.facts["seconds_by_cores"],
         query_bytes=costs["query_bytes"],
         response_bytes=costs["response_bytes"],
         evaluation_key_bytes=costs["evaluation_key_bytes"],

@@ -23,10 +23,13 @@ class Song:
 
 @dataclass(frozen=True)
 class Match:
-    """A song and the probability that the clip is a piece of it."""
+    """A song and the probability that the clip is a piece of it.
+
+    `probability` is None where the server answers with a number alone.
+    """
 
     song: Song
-    probability: float
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class Answer:
-    """The best matches, best first, and whether the clip is none of the catalogue's songs."""
+    """The best matches, best first, and whether the clip is none of the catalogue's songs.
+
+    Where the server answers with the song's number (``fhe.answer``), there is one match or none,
+    and nobody knows how probable it is.
+    """
 
     matches: tuple[Match, ...]
-    unknown_probability: float
+    unknown_probability: float | None
     is_unknown: bool
     notes: tuple[str, ...] = ()
     costs: Costs = Costs()
@@ -102,3 +109,18 @@ def answer_from_logits(
         bool(probabilities[-1] > 0.5),
         notes,
     )
+
+
+def answer_from_number(number: int, songs: list[Song], *, notes: tuple[str, ...] = ()) -> Answer:
+    """What a song's number stands for.
+
+    Args:
+        number: 1 for the first song; 0 for "unknown".
+        songs: the catalogue, in the order of the classes.
+        notes: remarks on the clip to pass on.
+    """
+    if 1 <= number <= len(songs):
+        return Answer((Match(songs[number - 1], None),), None, False, notes)
+    if number:
+        notes = (*notes, f"the server's answer was song {number}, which does not exist: an error")
+    return Answer((), None, True, notes)

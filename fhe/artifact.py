@@ -28,8 +28,9 @@ from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSetti
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from .answer import Song
+from .number import Number
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
 PARTS = ("client", "server", "owner")
 
@@ -85,6 +86,12 @@ class Artifact:
         """When to answer "unknown"."""
         return Decision.from_json(self.manifest["decision"])
 
+    @cached_property
+    def number(self) -> Number | None:
+        """How the circuit finds the song's number; None where it ends in the logits."""
+        number = self.manifest["number"]
+        return None if number is None else Number.from_json(number)
+
     def front_end(self) -> FrontEnd:
         """The front end, with the statistics of the training images and the choice of values."""
         return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder / "client")
@@ -111,7 +118,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
 def artifact_id(manifest: dict) -> str:
     """The artifact's id: SHA-256 over all that client and server must agree on."""
     files = {name: sha for name, sha in manifest["files"].items() if not name.startswith("owner/")}
-    shared = [files, *(manifest[name] for name in ("config", "catalogue", "decision"))]
+    shared = [files, *(manifest[name] for name in ("config", "catalogue", "decision", "number"))]
     # as JSON gives it back, so that the id is the same before and after writing
     text = json.dumps(json.loads(json.dumps(shared)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -134,9 +141,8 @@ def _read_manifest(folder: Path) -> dict:
             f"{path}: format_version={found}, expected {FORMAT_VERSION}. Use the Hushtune that "
             f"made it ({manifest.get('versions', {}).get('hushtune', 'unknown')}) or export again."
         )
-    missing = {"id", "files", "versions", "config", "catalogue", "costs", "decision"} - set(
-        manifest
-    )
+    missing = {"id", "files", "versions", "config", "catalogue", "costs", "decision", "number"}
+    missing -= set(manifest)
     if missing:
         raise ArtifactError(f"{path}: damaged, {', '.join(sorted(missing))} missing.")
     return manifest

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..configs.schema import Config, ModulationSpectrum
 from ..training.split import Split
+from .diagram import draw_pipeline
 
 NAME = "model-card.md"
 UNSTATED = "not stated by the catalogue"
@@ -42,6 +43,8 @@ def model_card(manifest: dict, config: Config, split: Split) -> str:
         "not for proving what was played: an answer is a probability, not evidence.",
         "## What it was made of",
         _data(config, split),
+        "## What is computed where",
+        f"```\n{draw_pipeline(manifest)}\n```",
         "## How good it is",
         _accuracy(manifest),
         "## What it costs",
@@ -143,8 +146,10 @@ def _limits(manifest: dict, config: Config) -> str:
         "compiled again.",
         "Accuracy falls with noise and with shorter clips; other noise, rooms or devices than "
         "those measured may do worse.",
-        "The client decrypts a logit for every song, from which it could learn something about "
-        "the model.",
+        "The client learns the song's number alone, not how probable it is."
+        if manifest["number"]
+        else "The client decrypts a logit for every song, from which it could learn something "
+        "about the model.",
         "The server is not proved to compute what it should; it learns that, when and from where "
         "somebody asked.",
     ]

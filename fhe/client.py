@@ -21,9 +21,10 @@ from concrete.ml.deployment import FHEModelClient
 
 from ..configs.errors import KeyFileError, ProtocolError
 from ..model.audio import read_clip
-from .answer import Answer, answer_from_logits
+from .answer import Answer, answer_from_logits, answer_from_number
 from .artifact import Artifact
 from .messages import lengthen
+from .number import numbers_of
 from .wire import Envelope
 
 Clip = str | PathLike | tuple[np.ndarray, int]
@@ -158,8 +159,11 @@ class Client:
             ProtocolError: damaged, or made with another artifact's or client's keys.
         """
         started = time.perf_counter()
-        logits = self.decrypt_logits(response)
-        answer = self.answer(logits, top=top, notes=notes)
+        if self.artifact.number is None:
+            answer = self.answer(self.decrypt_logits(response), top=top, notes=notes)
+        else:
+            number = self.decrypt_number(response)
+            answer = answer_from_number(number, self.artifact.songs, notes=notes)
         return answer.with_costs(
             decrypt_seconds=time.perf_counter() - started, response_bytes=len(response)
         )
@@ -167,10 +171,34 @@ class Client:
     def answer(self, logits: np.ndarray, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
         """The answer that logits, float [songs + 1], stand for."""
         artifact = self.artifact
+        if artifact.number is not None:
+            number = int(artifact.number.numbers(logits[None])[0])
+            return answer_from_number(number, artifact.songs, notes=notes)
         return answer_from_logits(logits, artifact.songs, artifact.decision, top=top, notes=notes)
 
     def decrypt_logits(self, response: bytes) -> np.ndarray:
-        """The logits in a server's response: float [songs + 1]."""
+        """The logits in a server's response: float [songs + 1].
+
+        Raises:
+            ProtocolError: damaged, made with other keys, or a number.
+        """
+        if self.artifact.number is not None:
+            raise ProtocolError("response: holds no logits: this artifact answers with a number.")
+        logits = self._model.model.dequantize_output(self._decrypt(response))
+        return np.asarray(logits).reshape(-1)
+
+    def decrypt_number(self, response: bytes) -> int:
+        """The song's number in a server's response: 1 for the first song, 0 for "unknown".
+
+        Raises:
+            ProtocolError: damaged, made with other keys, or logits.
+        """
+        if self.artifact.number is None:
+            raise ProtocolError("response: holds no number: this artifact answers with logits.")
+        return int(numbers_of(self._decrypt(response).reshape(1, -1))[0])
+
+    def _decrypt(self, response: bytes) -> np.ndarray:
+        """The integers in a server's response."""
         envelope = Envelope.unpack(response, b"R", self.artifact.id)
         if envelope.key_id != self.key_id:
             raise ProtocolError(
@@ -179,7 +207,6 @@ class Client:
             )
         message = lengthen(envelope.payload)
         try:
-            logits = self._model.deserialize_decrypt_dequantize(message)
+            return np.asarray(self._model.deserialize_decrypt(message))
         except RuntimeError as error:
             raise ProtocolError(f"response: cannot be read ({error}).") from error
-        return np.asarray(logits).reshape(-1)

@@ -38,6 +38,7 @@ from .card import NAME as CARD
 from .card import model_card
 from .client import Client
 from .exact_weights import exact_weights
+from .number import Number, classes_of, ending_in, fit_number, numbers_of
 from .server import Server
 from .timing import timed
 
@@ -48,7 +49,10 @@ HEADROOM = 1.25
 
 
 def compile_network(
-    network: Network, calibration: np.ndarray, settings: FheSettings
+    network: Network,
+    calibration: np.ndarray,
+    settings: FheSettings,
+    number: Number | None = None,
 ) -> QuantizedModule:
     """Compile a whole quantized network with Concrete ML, at 128 bits of security.
 
@@ -57,6 +61,7 @@ def compile_network(
         calibration: images from which the compiler learns the range of every value,
             float32 [clips, channels, bands, columns].
         settings: p_error and rounding.
+        number: how the circuit finds the song's number; None for one that ends in the logits.
 
     Raises:
         CompileError: the compiler found no parameters, or met something it cannot compile.
@@ -69,13 +74,18 @@ def compile_network(
         compress_input_ciphertexts=True,
         compress_evaluation_keys=True,
         dump_artifacts_on_unexpected_failures=False,  # into the working directory
+        multi_parameter_strategy=(
+            fhe.MultiParameterStrategy.PRECISION
+            if number is None
+            else fhe.MultiParameterStrategy.PRECISION_AND_NORM2
+        ),
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
             # otherwise a second look-up is added from five kept bits upwards
             approximate_clipping_start_precision=max(5, (kept or 0) + 1)
         ),
     )
     try:
-        with warnings.catch_warnings(), exact_weights():
+        with warnings.catch_warnings(), exact_weights(), ending_in(number):
             warnings.simplefilter("ignore")
             return compile_brevitas_qat_model(
                 network.for_export(),
@@ -143,12 +153,12 @@ def _reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the answers to the check clips compare."""
+    """How the answers to the check clips compare; numbers have no logits to compare."""
 
     clips: int
     execute_differs: int
     simulate_differs: int
-    largest_logit_difference: float
+    largest_logit_difference: float | None
     right: int
 
 
@@ -185,7 +195,8 @@ def export(
     module, manifest = build(run, partial, announce=announce)
     clips = _check_clips(run, check_clips or settings.check_clips)
     execution = execute(partial, module, clips.images.numpy(), title="Proving under real FHE")
-    agreement = _agreement(run, execution, clips)
+    number = None if manifest["number"] is None else Number.from_json(manifest["number"])
+    agreement = _agreement(run, execution, clips, number)
     costs = execution.costs
     differs = max(agreement.execute_differs, agreement.simulate_differs)
     share = differs / agreement.clips
@@ -234,9 +245,10 @@ def build(
         CompileError: the network does not compile.
         RunError: training has not finished.
     """
-    network = run.network(quantized=True)
+    network, settings = run.network(quantized=True), run.config.fhe
     calibration = calibration_images(run, network, data or prepare_data(run))
-    module, compile_seconds = timed(lambda: compile_network(network, calibration, run.config.fhe))
+    number = None if settings.answer == "logits" else _number(run, network, calibration)
+    module, compile_seconds = timed(lambda: compile_network(network, calibration, settings, number))
     circuit = module.fhe_circuit
     announce(
         f"Compiled in {compile_seconds:.0f} s: {circuit.programmable_bootstrap_count} PBS, "
@@ -254,6 +266,7 @@ def build(
         "config": _travelling_config(run).model_dump(mode="json"),
         "circuit": _circuit_facts(module),
         "decision": run.decision(quantized=True).to_json(),
+        "number": None if number is None else number.to_json(),
         "costs": {},
         "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
         "agreement": None,
@@ -266,6 +279,15 @@ def build(
     manifest["id"] = artifact_id(manifest)
     _write_manifest(folder, manifest)
     return module, manifest
+
+
+def _number(run: Run, network: Network, calibration: np.ndarray) -> Number:
+    """How the circuit is to find the song's number."""
+    labels, logits = run.calibration(quantized=True)
+    reached = network_logits(network, torch.from_numpy(calibration))[:, :-1]
+    limits = (float(reached.min()), float(reached.max()))
+    false_alarms = run.config.training.false_alarms
+    return fit_number(logits, labels, network.logit_step(), limits, false_alarms)
 
 
 def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, folder: Path) -> None:
@@ -326,8 +348,9 @@ class Execution:
     """What clips gave under real FHE and in its simulation.
 
     Attributes:
-        executed: logits under real FHE, float [clips, classes].
-        simulated: logits of Concrete's simulation, likewise.
+        executed: under real FHE: logits, float [clips, classes]; or, of a circuit that ends in the
+            song's number, the class that it means, int [clips].
+        simulated: in Concrete's simulation, likewise.
         compute_seconds: of the server, for each clip.
         costs: seconds (medians) and bytes, by name.
     """
@@ -351,6 +374,7 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
     key_seconds = timed(client.create_keys)[1]
     uploaded = client.evaluation_keys()
     keys = server.load_keys(uploaded)
+    number, songs = client.artifact.number, len(client.artifact.songs)
     executed, simulated, seconds = [], [], []
     sizes = {}
     with progress_bar() as bar:
@@ -358,9 +382,10 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
         for image in images:
             query, encrypt = timed(lambda image=image: client.encrypt_image(image))
             response, compute = timed(lambda query=query: server.run(query, keys))
-            logits, decrypt = timed(lambda response=response: client.decrypt_logits(response))
-            executed.append(logits)
-            simulated.append(module.forward(image[None], fhe="simulate").reshape(-1))
+            read = client.decrypt_logits if number is None else client.decrypt_number
+            said, decrypt = timed(lambda response=response, read=read: read(response))
+            executed.append(said)
+            simulated.append(simulate(module, image, number))
             seconds.append((encrypt, compute, decrypt))
             sizes = {"query_bytes": len(query), "response_bytes": len(response)}
             bar.update(task, advance=1, note=f"{compute:.1f} s a query")
@@ -373,19 +398,37 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
         "evaluation_key_bytes": len(uploaded),
         **sizes,
     }
-    return Execution(
-        np.array(executed), np.array(simulated), [compute for _, compute, _ in seconds], costs
-    )
+    said = [np.array(each) for each in (executed, simulated)]
+    if number is not None:
+        said = [classes_of(each, songs) for each in said]
+    return Execution(*said, [compute for _, compute, _ in seconds], costs)
 
 
-def _agreement(run: Run, execution: Execution, clips: ClipImages) -> Agreement:
+def simulate(module: QuantizedModule, image: np.ndarray, number: Number | None) -> np.ndarray | int:
+    """What Concrete's simulation of a circuit says of an image: logits [classes], or the number."""
+    if number is None:
+        return module.forward(image[None], fhe="simulate").reshape(-1)
+    digits = module.fhe_circuit.simulate(module.quantize_input(image[None]))
+    return int(numbers_of(np.asarray(digits))[0])
+
+
+def _agreement(
+    run: Run, execution: Execution, clips: ClipImages, number: Number | None
+) -> Agreement:
     quantized = network_logits(run.network(quantized=True), clips.images)
-    decide = run.decision(quantized=True).classes
-    answers, wanted = decide(execution.executed), decide(quantized)
+    labels = clips.labels.numpy()
+    if number is not None:
+        answers, simulated = execution.executed, execution.simulated
+        wanted, furthest = number.classes(quantized), None
+    else:
+        decide = run.decision(quantized=True).classes
+        said = (execution.executed, execution.simulated, quantized)
+        answers, simulated, wanted = (decide(logits) for logits in said)
+        furthest = float(np.abs(execution.executed - quantized).max())
     return Agreement(
         len(quantized),
         int((answers != wanted).sum()),
-        int((decide(execution.simulated) != wanted).sum()),
-        float(np.abs(execution.executed - quantized).max()),
-        int((answers == clips.labels.numpy()).sum()),
+        int((simulated != wanted).sum()),
+        furthest,
+        int((answers == labels).sum()),
     )

@@ -88,7 +88,7 @@ def _identify_all(
             f"{float(clip['snr_db']):g} dB",
             _title(clip["expected"]),
             _title(given) + ("" if good else "  (wrong)"),
-            f"{probability:.0%}",
+            "-" if probability is None else f"{probability:.0%}",
             f"{seconds:.1f}",
             f"{costs.query_bytes / 1000:.0f} KB",
             f"{costs.response_bytes / 1000:.0f} KB",

@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from hushtune.fhe.answer import Answer
+from hushtune.fhe.answer import Answer, answer_from_number
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.server import EvaluationKeys, Server
 from hushtune.model.network import Network
+from hushtune.training.calibration import network_logits
 
 from hushtune.folders import data_folder
 
@@ -55,7 +56,7 @@ class Recognizer:
                 Path(keys) if keys else key_file(data_folder(), self.artifact)
             )
         else:
-            self._logits = _owner_logits(Artifact(artifact, ("client", "owner")), mode)
+            self._answer = _owner_answer(self.client, Artifact(artifact, ("owner",)), mode)
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
@@ -73,10 +74,8 @@ class Recognizer:
         image, notes = self.client.image(clip)
         if self.mode != "execute":
             started = time.perf_counter()
-            logits = self._logits(image)
-            seconds = time.perf_counter() - started
-            answer = self.client.answer(logits, top=top, notes=notes)
-            return answer.with_costs(compute_seconds=seconds)
+            answer = self._answer(image, top, notes)
+            return answer.with_costs(compute_seconds=time.perf_counter() - started)
         started = time.perf_counter()
         query = self.client.encrypt_image(image)
         encrypted = time.perf_counter()
@@ -115,8 +114,10 @@ def key_file(folder: Path, artifact: Artifact) -> Path:
     return folder / "keys" / f"{artifact.id.hex()[:16]}.keys"
 
 
-def _owner_logits(artifact: Artifact, mode: Mode) -> Callable[[np.ndarray], np.ndarray]:
-    """The quantized network from the owner's part, in the clear or simulated."""
+def _owner_answer(
+    client: Client, artifact: Artifact, mode: Mode
+) -> Callable[[np.ndarray, int, tuple[str, ...]], Answer]:
+    """The answer to an image by the owner's part, in the clear or simulated."""
     owner = artifact.folder / "owner"
     shape = artifact.front_end().image_shape
     network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
@@ -124,13 +125,20 @@ def _owner_logits(artifact: Artifact, mode: Mode) -> Callable[[np.ndarray], np.n
     network.eval()
     if mode == "clear":
 
-        def clear(image: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                return network(torch.from_numpy(image)[None])[0].numpy()
+        def clear(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
+            logits = network_logits(network, torch.from_numpy(image)[None])[0]
+            return client.answer(logits, top=top, notes=notes)
 
         return clear
-    from hushtune.fhe.compiling import compile_network
+    from hushtune.fhe.compiling import compile_network, simulate
 
-    calibration = np.load(owner / "calibration.npy")
-    module = compile_network(network, calibration, artifact.config.fhe)
-    return lambda image: module.forward(image[None], fhe="simulate").reshape(-1)
+    calibration, number = np.load(owner / "calibration.npy"), artifact.number
+    module = compile_network(network, calibration, artifact.config.fhe, number)
+
+    def simulated(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
+        said = simulate(module, image, number)
+        if number is None:
+            return client.answer(said, top=top, notes=notes)
+        return answer_from_number(said, artifact.songs, notes=notes)
+
+    return simulated

@@ -1,6 +1,6 @@
 """The front end: waveform -> mel power -> the image that is encrypted.
 
-The very code that makes the training images makes the client's query. Two images, one choice
+The very code that makes the training images makes the client's query. Three images, one choice
 in the config (``spectrum.kind``):
 
 ``mel``
@@ -17,16 +17,21 @@ in the config (``spectrum.kind``):
     column k of n is the (k + 1/2) / n quantile over time of the log power, less its mean over
     neighbouring bands (a lifter that takes off what an equalizer, a loudspeaker or broadband
     noise adds), scaled to unit deviation. Quantiles do not depend on the order of frames.
+``audio``
+    No spectrum: the samples of the crop at a low rate, brought to unit power, in blocks:
+    [1, blocks, samples of a block].
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchaudio.functional import resample
 from torchaudio.transforms import MelSpectrogram
 
-from ..configs.schema import MelSpectrum, SignalSettings, Spectrum
+from ..configs.schema import Audio, MelSpectrum, SignalSettings, Spectrum
 
 MAGNITUDE_POWER = 0.5
 RELATION_POWER = 0.25
@@ -84,7 +89,7 @@ class FrontEnd:
         statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
         path = folder / "kept.npy"
         kept = torch.from_numpy(np.load(path)) if path.is_file() else None
-        return FrontEnd(signal, spectrum, statistics, kept)
+        return make_front_end(signal, spectrum, statistics, kept)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -102,6 +107,19 @@ class FrontEnd:
     def frames(self, samples: int) -> int:
         """How many frames a waveform of `samples` samples gives."""
         return max(0, (samples - self.window) // self.hop + 1)
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Samples from one frame to the next, and samples in a frame."""
+        return self.hop, self.window
+
+    def samples(self, frames: int) -> int:
+        """The fewest samples that give so many frames."""
+        return self.window + self.hop * (frames - 1)
+
+    def analyse(self, wave: Tensor) -> Tensor:
+        """What images are made of, frame by frame: float [..., samples] -> [..., rows, frames]."""
+        return self.power(wave)
 
     def power(self, wave: Tensor) -> Tensor:
         """Mel power of a waveform: float [..., samples] -> [..., bands, frames]."""
@@ -160,6 +178,17 @@ class FrontEnd:
         mean, deviation = self.statistics
         return ((images - mean) / deviation).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
 
+    def measure(self, images: Tensor) -> Tensor:
+        """Statistics to standardise by: mean and deviation of every value of these images.
+
+        Args:
+            images: not standardised, float [images, channels, bands, columns].
+
+        Returns:
+            float [2, channels, bands, columns].
+        """
+        return torch.stack([images.mean(0), images.std(0) + 1e-6])
+
     def kept_of(self, images: Tensor) -> Tensor:
         """What the network reads of images: [..., channels, bands, columns] -> [..., kept, 1, 1].
 
@@ -176,7 +205,7 @@ class FrontEnd:
         Returns:
             float [channels, bands, columns].
         """
-        whole = FrontEnd(self.signal, self.spectrum, self.statistics).query_image(wave)
+        whole = make_front_end(self.signal, self.spectrum, self.statistics).query_image(wave)
         if self.kept is None:
             return whole
         unseen = torch.ones(whole.numel(), dtype=torch.bool)
@@ -255,6 +284,83 @@ class FrontEnd:
         if isinstance(self.spectrum, MelSpectrum):
             power = power[..., : self.crop_frames]
         return self.image(power)[0]
+
+
+class AudioFrontEnd(FrontEnd):
+    """Turns audio into blocks of samples; a frame is a block, a row a place in it."""
+
+    def __init__(
+        self,
+        signal: SignalSettings,
+        spectrum: Audio,
+        statistics: Tensor | None = None,
+        kept: Tensor | None = None,
+    ):
+        self._step = spectrum.block * signal.sample_rate_hz / spectrum.rate_hz
+        super().__init__(signal, spectrum, statistics, kept)
+
+    @property
+    def whole_shape(self) -> tuple[int, int, int]:
+        """1, blocks of a crop, samples of a block."""
+        return 1, self.crop_frames, self.spectrum.block
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Samples of the clip in a block, twice: blocks do not overlap."""
+        return self._step, self._step
+
+    def frames(self, samples: int) -> int:
+        """How many whole blocks a waveform of `samples` samples gives."""
+        return int(samples // self._step)
+
+    def samples(self, frames: int) -> int:
+        """The fewest samples that give so many blocks."""
+        return math.ceil(frames * self._step)
+
+    def measure(self, images: Tensor) -> Tensor:
+        """Nothing: samples of unit power are standardised already."""
+        return torch.tensor([0.0, 1.0])[:, None, None, None]
+
+    def analyse(self, wave: Tensor) -> Tensor:
+        """Blocks of samples: float [..., samples] -> [..., samples of a block, blocks]."""
+        low = resample(wave, self.signal.sample_rate_hz, self.spectrum.rate_hz)
+        count = min(self.frames(wave.shape[-1]), low.shape[-1] // self.spectrum.block)
+        low = low[..., : count * self.spectrum.block]
+        return low.unflatten(-1, (count, self.spectrum.block)).mT
+
+    def image(self, power: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Crops brought to unit power, silent where they are padded.
+
+        Args:
+            power: blocks of samples, float [clips, samples of a block, at most crop_frames].
+            lengths: valid blocks of each clip, int [clips]; None where all are.
+
+        Returns:
+            float [clips, 1, blocks, samples of a block], within +- `IMAGE_LIMIT`.
+        """
+        if lengths is None:
+            lengths = torch.full((power.shape[0],), power.shape[2])
+        power = torch.nn.functional.pad(power, (0, max(0, self.crop_frames - power.shape[2])))
+        valid = (torch.arange(power.shape[2]) < lengths[:, None])[:, None].to(power)
+        blocks = power * valid
+        mean = blocks.square().sum((1, 2), keepdim=True) / (lengths[:, None, None] * power.shape[1])
+        blocks = blocks / (mean.sqrt() + 1e-9)
+        return blocks.mT[:, None].clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+
+    def query_image(self, wave: Tensor) -> Tensor:
+        """Image of the beginning of a clip: mono samples, float [n] -> [1, blocks, block]."""
+        return self.image(self.analyse(wave)[None, :, : self.crop_frames])[0]
+
+
+def make_front_end(
+    signal: SignalSettings,
+    spectrum: Spectrum,
+    statistics: Tensor | None = None,
+    kept: Tensor | None = None,
+) -> FrontEnd:
+    """The front end of a config; the arguments are those of `FrontEnd`."""
+    kind = AudioFrontEnd if isinstance(spectrum, Audio) else FrontEnd
+    return kind(signal, spectrum, statistics, kept)
 
 
 def _fourier_kernel(length: int, window: int, bins: int) -> Tensor:

@@ -16,7 +16,7 @@ from brevitas.inject.enum import RestrictValueType
 from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
 from torch import Tensor, nn
 
-from ..configs.schema import ConvLayer, NetworkSettings
+from ..configs.schema import ConvLayer, FilterBankLayer, NetworkSettings, PoolLayer
 from .frontend import IMAGE_LIMIT
 
 WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8, 5: 5.0, 6: 6.0, 7: 7.0, 8: 8.0}
@@ -25,6 +25,9 @@ Up to 4 bits close to the least-squares quantizer of a normal distribution (Max 
 wider, because the weights of a closed-form fit have heavy tails."""
 RANGE_DECAY = 0.9998
 """How slowly the widest accumulator met in training is forgotten, a step."""
+FILTER_GAIN = 200.0
+"""Twice the sum of a filter's window when training begins: its weights are then about as large as
+a step of training expects (batch norm takes the scale off again)."""
 ACTIVATION_PERCENTILE = {1: 85.0, 2: 97.0, 3: 99.0, 4: 99.7}
 
 
@@ -73,6 +76,14 @@ class AccumulatorRounding(nn.Module):
         return values + (rounded - values).detach()
 
 
+class LogMagnitude(nn.Module):
+    """The logarithm of one plus the magnitude: what a filter hears, however loud."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Element by element."""
+        return torch.log(1.0 + values.abs())
+
+
 class Block(nn.Module):
     """Linear operation, rounding, batch norm, activation."""
 
@@ -114,6 +125,7 @@ class Network(nn.Module):
         super().__init__()
         self.settings = settings
         self.quantized = quantized
+        self.exported = False
         self.entry = (
             qnn.QuantIdentity(
                 act_quant=InputQuant, bit_width=settings.input_bits, return_quant_tensor=True
@@ -123,7 +135,17 @@ class Network(nn.Module):
         )
         self.blocks = nn.ModuleList()
         shape: tuple[int, ...] = image_shape
+        self.positions = 1
         for layer in settings.layers:
+            if isinstance(layer, PoolLayer):
+                self.positions = math.prod(shape[1:])
+                shape = shape[:1]
+                break
+            bank = isinstance(layer, FilterBankLayer)
+            if bank:
+                layer = ConvLayer(
+                    kind="conv", channels=2 * layer.filters, kernel=(layer.blocks, shape[2])
+                )
             if isinstance(layer, ConvLayer):
                 linear, shape = self._conv(layer, shape)
                 norm: nn.Module = nn.BatchNorm2d(layer.channels)
@@ -136,7 +158,7 @@ class Network(nn.Module):
                 if quantized and settings.rounding_bits is not None
                 else None
             )
-            self.blocks.append(Block(linear, norm, self._activation(), rounding))
+            self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -146,8 +168,18 @@ class Network(nn.Module):
             if not isinstance(block.linear, nn.Conv2d):
                 out = out.flatten(1) if out.dim() > 2 else out
             out = block(out)
+        if self.positions > 1 and not self.exported:
+            return _plain(self.head(_plain(out).flatten(2).mean(2)))
         out = out.flatten(1) if out.dim() > 2 else out
         return _plain(self.head(out))
+
+    def logit_step(self) -> float:
+        """What all logits of the quantized network are whole multiples of."""
+        last = self.blocks[-1].activation if len(self.blocks) else self.entry
+        last = last[-1] if isinstance(last, nn.Sequential) else last
+        scale = last.quant_act_scale() if len(self.blocks) else last.act_quant.scale()
+        step = float(scale * self.head.quant_weight().scale)
+        return step if self.exported else step / self.positions
 
     def adopt(self, twin: "Network") -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them."""
@@ -161,11 +193,45 @@ class Network(nn.Module):
                 scaling.init_done = True  # or Brevitas would multiply by its own statistics
 
     def for_export(self) -> "Network":
-        """Leave the rounding to the compiler and freeze batch norm; returns self."""
+        """Leave the rounding to the compiler and freeze batch norm; returns self.
+
+        A mean over positions becomes part of the head: a weight for each of them, all alike.
+        """
         for block in self.blocks:
             if block.rounding is not None:
                 block.rounding.enabled = False
+        if self.positions > 1 and not self.exported:
+            head, share = self.head, 1 / self.positions
+            outputs, inputs = head.weight.shape
+            wide = self._linear(inputs * self.positions, outputs, self.settings.head_bits)
+            with torch.no_grad():
+                wide.weight.copy_(share * head.weight.repeat_interleave(self.positions, dim=1))
+                if self.quantized:
+                    scaling = wide.weight_quant.tensor_quant.scaling_impl
+                    narrow = head.weight_quant.tensor_quant.scaling_impl
+                    scaling.value.data.copy_(share * narrow.value.data)
+                    scaling.init_done = True
+            self.head = wide
+        self.exported = True
         return self.eval()
+
+    def start_filters(self, rate_hz: float) -> None:
+        """Let the first layer's filters begin as cosines and sines under a Hann window.
+
+        Args:
+            rate_hz: of the samples.
+        """
+        layer = self.settings.layers[0]
+        weight = self.blocks[0].linear.weight
+        samples = math.prod(weight.shape[2:])
+        frequencies = torch.logspace(
+            math.log10(layer.f_min_hz), math.log10(layer.f_max_hz), layer.filters
+        )
+        phase = 2 * math.pi * frequencies[:, None] * torch.arange(samples) / rate_hz
+        window = torch.hann_window(samples, periodic=False) * (FILTER_GAIN / samples)
+        filters = torch.cat([torch.cos(phase), torch.sin(phase)]) * window
+        with torch.no_grad():
+            weight.copy_(filters.view_as(weight))
 
     def _conv(self, layer: ConvLayer, shape: tuple[int, ...]):
         channels, bands, columns = shape
@@ -198,9 +264,11 @@ class Network(nn.Module):
             inputs, outputs, bias=False, weight_quant=LearnedWeightQuant, weight_bit_width=bits
         )
 
-    def _activation(self) -> nn.Module:
-        if not self.quantized:
-            return nn.ReLU()
+    def _activation(self, *, magnitude: bool) -> nn.Module:
+        relu = nn.ReLU() if not self.quantized else self._quantized_relu()
+        return nn.Sequential(LogMagnitude(), relu) if magnitude else relu
+
+    def _quantized_relu(self) -> nn.Module:
         bits = self.settings.activation_bits
         return qnn.QuantReLU(
             act_quant=Uint8ActPerTensorFloat,

@@ -1,9 +1,8 @@
 """Training images from views: crops, cheap further noise, counterfeits, labels.
 
-A counterfeit is a known track changed beyond identity - shifted by several mel bands, reversed
-in time, or with the upper bands of another track - and labelled "unknown". It teaches the network
-to reject what is near a known song without being one; a few dozen held-out tracks alone teach it
-little.
+A counterfeit is a known track changed beyond identity - shifted in pitch, reversed in time, or with
+the upper frequencies of another track - and labelled "unknown". It teaches the network to reject
+what is near a known song without being one; a few dozen held-out tracks alone teach it little.
 """
 
 import numpy as np
@@ -13,19 +12,13 @@ from torch import Tensor
 from ..configs.schema import TrainingSettings
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
+from .material import Crop, material_of
 from .views import View, Views
 
 NOISE_PIECES = 128
-INTERFERENCE = 1.0
-"""Twice the cosine of the phase between music and noise, less what averaging over the Fourier
-bins of a band takes off."""
 SHORTEST_CLIP_SECONDS = 3.0
-BAND_SHIFTS = (-4, -3, -2, 2, 3, 4)
 LARGEST_PART = 256
 """Images made at once."""
-
-Crop = np.ndarray
-"""Natural-log mel power, float16 [bands, at most crop_frames]."""
 
 
 class BatchMaker:
@@ -37,7 +30,8 @@ class BatchMaker:
     Args:
         known: views of the known tracks; place = class.
         unknown: views of the tracks that teach "unknown".
-        noise: mel power of each group's noise, float32 [pieces, bands, at least crop_frames].
+        noise: each group's, as the front end analyses it, float32 [pieces, rows, at least
+            crop_frames].
         front_end: makes the images.
         settings: shares of each kind of clip.
         snr_db: range of the signal-to-noise ratio of noise mixed in, in dB.
@@ -59,6 +53,7 @@ class BatchMaker:
         self._noise = noise
         self._snr_db = snr_db
         self.front_end = front_end
+        self._material = material_of(front_end.spectrum)
         self.settings = settings
         self.seed = seed
 
@@ -103,33 +98,21 @@ class BatchMaker:
     def _counterfeit(self, group: int, rng: np.random.Generator) -> Crop:
         first, second = rng.permutation(len(self.known))[:2]
         crop = self._training_crop(self.known[first], group, rng)
-        kind = rng.integers(3)
-        if kind == 0:
-            return np.roll(crop, rng.choice(BAND_SHIFTS), axis=0)
-        if kind == 1:
-            return crop[:, ::-1]
-        other = self._training_crop(self.known[second], group, rng)
-        frames = min(crop.shape[1], other.shape[1])
-        cut = rng.integers(len(crop) // 4, 3 * len(crop) // 4 + 1)
-        return np.concatenate([crop[:cut, :frames], other[cut:, :frames]])
+        return self._material.counterfeit(
+            crop, lambda: self._training_crop(self.known[second], group, rng), rng
+        )
 
     def _remix(
         self, power: np.ndarray, share: float, groups: list[int], rng: np.random.Generator
     ) -> np.ndarray:
-        """Add noise to a share of the clips; powers add."""
+        """Add noise to a share of the clips."""
         chosen = np.flatnonzero(rng.random(len(power)) < share)
         if not len(chosen):
             return power
         frames = power.shape[2]
         noise = np.stack([self._noise_piece(groups, frames, rng) for _ in chosen])
-        music = power[chosen]
         snr = rng.uniform(*self._snr_db, (len(chosen), 1, 1)).astype(np.float32)
-        level = music.sum(1, keepdims=True).mean(2, keepdims=True) / 10 ** (snr / 10)
-        noise = noise * (level / (noise.sum(1, keepdims=True).mean(2, keepdims=True) + 1e-12))
-        # |a + b|^2 = |a|^2 + |b|^2 + 2 |a| |b| cos(phase), the phase being anything
-        phase = rng.uniform(0, 2 * np.pi, music.shape).astype(np.float32)
-        cross = INTERFERENCE * np.sqrt(music * noise) * np.cos(phase)
-        power[chosen] = np.maximum(music + noise + cross, 1e-9)
+        power[chosen] = self._material.mix(power[chosen], noise, snr, rng)
         return power
 
     def _noise_piece(self, groups: list[int], frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -176,8 +159,8 @@ class BatchMaker:
             part = crops[start : start + LARGEST_PART]
             most = lengths[start : start + LARGEST_PART]
             valid = np.minimum(most, [crop.shape[1] for crop in part])
-            full = np.stack([padded(crop, frames) for crop in part]).astype(np.float32)
-            power = self._remix(np.exp(full), share, groups, rng)
+            full = np.stack([padded(crop, frames) for crop in part])
+            power = self._remix(self._material.restore(full), share, groups, rng)
             images.append(self.front_end.image(torch.from_numpy(power), torch.from_numpy(valid)))
         return torch.cat(images)
 
@@ -192,12 +175,12 @@ def padded(crop: np.ndarray, frames: int) -> np.ndarray:
 
 
 def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> np.ndarray:
-    """Mel power of stretches of one group's noise, twice as long as a crop.
+    """Stretches of one group's noise, twice as long as a crop, as the front end analyses it.
 
     Returns:
-        float32 [pieces, bands, frames].
+        float32 [pieces, rows, frames].
     """
     rng = np.random.default_rng([seed, 7])
-    samples = front_end.window + front_end.hop * (2 * front_end.crop_frames - 1)
-    pieces = [front_end.power(augmenter.noise(samples, rng)).numpy() for _ in range(NOISE_PIECES)]
-    return np.stack(pieces)
+    samples = front_end.samples(2 * front_end.crop_frames)
+    pieces = [augmenter.noise(samples, rng) for _ in range(NOISE_PIECES)]
+    return np.stack([front_end.analyse(piece).numpy() for piece in pieces])

@@ -28,7 +28,7 @@ from torch import Tensor
 from ..configs.schema import AugmentSettings, Config
 from ..model import audio, frontend
 from ..model.audio import read_audio
-from ..model.frontend import FrontEnd
+from ..model.frontend import FrontEnd, make_front_end
 from . import augment, passages, sounds
 from .augment import Augmenter
 from .catalogue import file_digest
@@ -257,7 +257,7 @@ class _Images:
     validating: bool
 
     def __call__(self, clips: list[TestClip]) -> Tensor:
-        front_end = FrontEnd(self.config.signal, self.config.spectrum)
+        front_end = make_front_end(self.config.signal, self.config.spectrum)
         render = clip_renderer(self.config.model_dump_json(), self.validating)
         images = [front_end.query_image(torch.from_numpy(render(clip))) for clip in clips]
         return torch.stack(images).half()

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from ..configs.schema import Config
-from ..model.frontend import FrontEnd
+from ..model.frontend import FrontEnd, make_front_end
 from .augment import Augmenter
 from .batches import NOISE_PIECES, BatchMaker, noise_power
 from .files import replacing, save_array, write_atomically
 from .parallel import parallel_map
 from .sounds import Sounds, split_sounds
-from .views import Opened, Views
+from .views import Opened, Views, analysis
 
 PART = 500
 """Images in a file."""
@@ -87,7 +87,7 @@ class TrainingData:
             list(self.known),
             list(self.teaching),
             noise,
-            front_end or FrontEnd(config.signal, config.spectrum),
+            front_end or make_front_end(config.signal, config.spectrum),
             config.training,
             config.augment.snr_db,
             config.seed,
@@ -114,7 +114,8 @@ def prepare_noise(config: Config, cache: Path) -> Opened:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             augmenter = Augmenter(config.augment, sounds, config.signal.sample_rate_hz)
-            power = noise_power(augmenter, FrontEnd(config.signal, config.spectrum), config.seed)
+            analysed = make_front_end(config.signal, config.spectrum)
+            power = noise_power(augmenter, analysed, config.seed)
             write_atomically(about, json.dumps(sounds.take_drawn()).encode())
             save_array(path, power)
         opened.add(json.loads(about.read_text("utf-8")))
@@ -122,8 +123,7 @@ def prepare_noise(config: Config, cache: Path) -> Opened:
 
 
 def _noise_file(config: Config, cache: Path, sounds: Sounds) -> Path:
-    signal = config.signal.model_dump(mode="json")
-    key = json.dumps([1, signal, sounds.noise.names, NOISE_PIECES, config.seed])
+    key = json.dumps([1, analysis(config), sounds.noise.names, NOISE_PIECES, config.seed])
     return cache / "noise" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
 
 
@@ -171,11 +171,10 @@ def make_images(data: TrainingData, *, stream: int, count: int, title: str) -> l
     return paths
 
 
-def statistics_of(paths: list[Path]) -> Tensor:
-    """Mean and deviation of every image value: float [2, channels, bands, columns]."""
+def statistics_of(paths: list[Path], front_end: FrontEnd) -> Tensor:
+    """What the front end standardises images by, measured on the first files."""
     images = torch.from_numpy(np.concatenate([_read(p)[0] for p in paths[:STATISTICS_PARTS]]))
-    images = images.float()
-    return torch.stack([images.mean(0), images.std(0) + 1e-6])
+    return front_end.measure(images.float())
 
 
 def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:

@@ -26,7 +26,7 @@ import torch
 
 from ..configs.errors import RunError
 from ..configs.loading import dump_config, load_config
-from ..configs.schema import Config, FheSettings
+from ..configs.schema import Audio, Config, FheSettings
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
@@ -108,8 +108,11 @@ class Run:
     def new_network(self, *, quantized: bool) -> Network:
         """An untrained network of the run's shape."""
         classes = len(self.split().known) + 1
-        shape = self.front_end().image_shape
-        return Network(self.config.network, shape, classes, quantized=quantized)
+        shape, spectrum = self.front_end().image_shape, self.config.spectrum
+        network = Network(self.config.network, shape, classes, quantized=quantized)
+        if isinstance(spectrum, Audio):
+            network.start_filters(spectrum.rate_hz)
+        return network
 
     def network(self, *, quantized: bool) -> Network:
         """The trained network (or its floating-point twin), ready to use.

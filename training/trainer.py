@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..configs.errors import RunError
 from ..configs.schema import Config
+from ..model.frontend import make_front_end
 from ..model.network import Network
 from .calibration import PARTS, calibrate, cross_fitted, network_logits
 from .catalogue import list_tracks
@@ -85,7 +86,8 @@ def train(
         data, stream=TRAINING, count=config.training.images, title="Making training images"
     )
     if not run.path("statistics.npy").exists():
-        save_array(run.path("statistics.npy"), statistics_of(paths).numpy())
+        analysed = make_front_end(config.signal, config.spectrum)
+        save_array(run.path("statistics.npy"), statistics_of(paths, analysed).numpy())
     if not run.path("float.pt").exists():
         run.path("kept.npy").unlink(missing_ok=True)  # of a fit that was interrupted
     pool = load_pool(paths, run.front_end(), config.seed)

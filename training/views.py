@@ -1,7 +1,8 @@
-"""Augmented renderings of tracks as log-mel power: made once, in parallel, and cached.
+"""Augmented renderings of tracks, analysed: made once, in parallel, and cached.
 
 A *view* is one track (or a random piece of a long one) sent through one random chain of
-waveform distortions, as natural-log mel power, float16 [bands, frames]. The cache key covers the
+waveform distortions, as log-mel power or samples (`hushtune.training.material`), float16 [rows,
+frames]. The cache key covers the
 file's content and every setting that shapes a view, so a changed setting makes new views and an
 interrupted preparation goes on where it stopped. The views of one group of sounds lie in a file,
 beside a JSON file that says which pieces they are and every file that was opened for them: so the
@@ -11,7 +12,7 @@ folds of a cross-validation share them, and each can show what it was made of.
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,18 +21,18 @@ import numpy as np
 import torch
 
 from ..configs.errors import AudioError, CatalogueError
-from ..configs.schema import Config
+from ..configs.schema import Audio, Config
 from ..model.audio import check_audible, read_audio
-from ..model.frontend import FrontEnd
+from ..model.frontend import FrontEnd, make_front_end
 from .augment import Augmenter, fastest_length
 from .catalogue import file_digest
 from .files import save_array, write_atomically
+from .material import material_of
 from .parallel import parallel_map
 from .passages import training_spans
 from .sounds import Sounds, split_sounds
 from .track import Track
 
-LOG_FLOOR = 1e-9
 MAX_TRACK_SECONDS = 1200.0
 """Of longer tracks, only the beginning is enrolled."""
 
@@ -52,7 +53,7 @@ class View:
     """One rendering.
 
     Attributes:
-        path: file of views, float16 [views, bands, frames].
+        path: file of views, float16 [views, rows, frames].
         row: which of them.
         group: of the sounds it was rendered with.
         spans: the frames that may be trained on, (first, end) each.
@@ -64,7 +65,7 @@ class View:
     spans: tuple[tuple[int, int], ...]
 
     def crop(self, frames: int, rng: np.random.Generator) -> np.ndarray:
-        """A random stretch of `frames` frames, or all of a shorter span: [bands, <= frames]."""
+        """A random stretch of `frames` frames, or all of a shorter span: [rows, <= frames]."""
         lengths = np.array([end - start for start, end in self.spans])
         first, end = self.spans[rng.choice(len(lengths), p=lengths / lengths.sum())]
         start = first + rng.integers(max(1, end - first - frames + 1))
@@ -88,12 +89,19 @@ class Views:
 
 def view_path(config: Config, cache: Path, digest: str, sounds: Sounds, count: int) -> Path:
     """Where the views of the track with this content digest are cached."""
-    signal = config.signal.model_dump(exclude={"crop_seconds"})
+    signal = analysis(config, exclude={"crop_seconds"})
     augment = config.augment.model_dump(exclude={"test_snr_db", "test_share"}, mode="json")
     seconds = config.training.view_seconds
     key = json.dumps([2, digest, signal, augment, sounds.names, count, seconds, config.seed])
     name = hashlib.sha256(key.encode()).hexdigest()
     return cache / "views" / name[:2] / f"{name}.npy"
+
+
+def analysis(config: Config, exclude: Set[str] = frozenset()) -> object:
+    """The settings that shape what `FrontEnd.analyse` makes, for cache keys, JSON-ready."""
+    signal = config.signal.model_dump(mode="json", exclude=exclude)
+    spectrum = config.spectrum
+    return [signal, spectrum.model_dump()] if isinstance(spectrum, Audio) else signal
 
 
 def check_tracks(
@@ -177,6 +185,7 @@ def load_views(
     if missing:
         parallel_map(_Render(config), missing, title=title, workers=config.training.workers)
     opened, result = Opened(), []
+    analysed = make_front_end(config.signal, config.spectrum)
     for track, paths in zip(tracks, files, strict=True):
         views: list[tuple[View, bool]] = []
         for path in paths:
@@ -184,7 +193,7 @@ def load_views(
             opened.add(about["opened"])
             group, pieces = about["group"], about["pieces"]
             for row, piece in enumerate(pieces):
-                spans = _spans(config, about["seconds"], piece)
+                spans = _spans(config, analysed, about["seconds"], piece)
                 kept = row == len(pieces) - 1 if validating is None else group == validating
                 if spans:
                     views.append((View(path, row, group, spans), kept))
@@ -220,18 +229,21 @@ class Opened:
         return {kind: sorted(names) for kind, names in sorted(self._names.items())}
 
 
-def _spans(config: Config, seconds: float, piece: dict) -> tuple[tuple[int, int], ...]:
+def _spans(
+    config: Config, analysed: FrontEnd, seconds: float, piece: dict
+) -> tuple[tuple[int, int], ...]:
     """The frames of a view that may be trained on.
 
     Args:
         config: its fold says what is held out.
+        analysed: knows how long a frame is.
         seconds: length of the track.
         piece: where in the track the view begins (s), its change of speed (%), its frames.
     """
     if config.fold is None or not config.fold.holds_passages:
         return ((0, piece["frames"]),)
     rate = 1 + piece["speed_percent"] / 100
-    hop, window = config.signal.hop_ms / 1000, config.signal.window_ms / 1000
+    hop, window = (samples / config.signal.sample_rate_hz for samples in analysed.steps)
     spans = []
     for start, end in training_spans(config, seconds):
         first = math.ceil(max(0.0, (start - piece["start_seconds"]) / rate) / hop)
@@ -274,12 +286,15 @@ class _Render:
         self, track: Track, wave: np.ndarray, digest: str, sounds: Sounds, count: int, path: Path
     ) -> None:
         config, rate = self.config, self.config.signal.sample_rate_hz
-        front_end = FrontEnd(config.signal, config.spectrum)
+        analysed, material = (
+            make_front_end(config.signal, config.spectrum),
+            material_of(config.spectrum),
+        )
         augment = Augmenter(config.augment, sounds, rate)
         wanted = round(config.training.view_seconds * rate)
         # all views of a track get the same length, whatever the change of speed
         shortest = fastest_length(min(len(wave), wanted), config.augment.speed_percent)
-        frames = front_end.frames(shortest)
+        frames = analysed.frames(shortest)
         sounds.take_drawn()
         views, pieces = [], []
         for number in range(count):
@@ -287,8 +302,8 @@ class _Render:
             start = random_start(len(wave), wanted, rng)
             speed = augment.draw_speed(rng)
             piece = augment(wave[start : start + wanted], rng, speed_percent=speed)
-            power = front_end.power(torch.from_numpy(piece))[:, :frames]
-            views.append(torch.log(power + LOG_FLOOR).half().numpy())
+            content = analysed.analyse(torch.from_numpy(piece))[:, :frames]
+            views.append(material.store(content))
             pieces.append({"start_seconds": start / rate, "speed_percent": speed, "frames": frames})
         about = {
             "digest": digest,

@@ -146,7 +146,10 @@ def info(
     if as_json:
         sys.stdout.write(json.dumps(loaded.manifest, indent=1, ensure_ascii=False) + "\n")
         return
-    console.print(_manifest_text(loaded.manifest, there), markup=False)
+    from hushtune.fhe.diagram import draw_pipeline
+
+    text = f"{_manifest_text(loaded.manifest, there)}\n\n{draw_pipeline(loaded.manifest)}"
+    console.print(text, markup=False)
 
 
 def _service(server: str, **options):
@@ -228,10 +231,12 @@ def _answer_text(clip: Path, answer) -> str:
     costs = answer.costs
     head = f"{clip}: {answer.text}"
     if answer.is_unknown:
-        head += f" ({answer.unknown_probability:.0%}), not in this catalogue"
+        sure = answer.unknown_probability
+        head += ("" if sure is None else f" ({sure:.0%})") + ", not in this catalogue"
     lines = [head]
     for place, match in enumerate(answer.matches, 1):
-        lines.append(f"  {place}. {match.song.name}  {match.probability:.1%}")
+        probable = "" if match.probability is None else f"  {match.probability:.1%}"
+        lines.append(f"  {place}. {match.song.name}{probable}")
     if costs.query_bytes:
         lines.append(
             f"  sent {size(costs.query_bytes)}, received {size(costs.response_bytes)}, "

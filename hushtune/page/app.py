@@ -180,7 +180,7 @@ def _heard(client: Client, path: Path) -> dict:
     parts = np.array_split(wave, min(WAVEFORM_POINTS, len(wave)))
     power = front_end.power(torch.from_numpy(wave)).numpy()
     level = 10 * np.log10(power + 1e-10)
-    image = np.nan_to_num(front_end.picture(torch.from_numpy(wave)).numpy()[0], nan=-4.0)
+    image = front_end.picture(torch.from_numpy(wave)).numpy()[0]
     return {
         "seconds": len(wave) / rate,
         "waveform": [[float(part.min()), float(part.max())] for part in parts],
@@ -190,8 +190,11 @@ def _heard(client: Client, path: Path) -> dict:
 
 
 def _picture(values: np.ndarray) -> dict:
-    """Grey values for the page: [rows, columns] between 0 and 1, low bands first."""
-    grey = (255 * np.clip(values, 0, 1)).astype(np.uint8)[::-1]
+    """Grey values for the page: [rows, columns] between 0 and 1, low bands first.
+
+    0 where there is none (NaN); 1 to 255 elsewhere.
+    """
+    grey = np.nan_to_num(1 + 254 * np.clip(values, 0, 1), nan=0).astype(np.uint8)[::-1]
     data = base64.b64encode(np.ascontiguousarray(grey).tobytes()).decode()
     return {"rows": grey.shape[0], "columns": grey.shape[1], "data": data}
 

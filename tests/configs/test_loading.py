@@ -36,8 +36,11 @@ def write(tmp_path, text):
             "training: {batch_size: 1}",
             "training.batch_size=1: should be greater than or equal to 8",
         ),
-        ("spectrum: {kind: wavelet}", "spectrum.kind='wavelet': expected one of mel, modulation"),
-        ("spectrum: {bins: 4}", "spectrum.kind=None: expected one of mel, modulation"),
+        (
+            "spectrum: {kind: wavelet}",
+            "spectrum.kind='wavelet': expected one of audio, mel, modulation",
+        ),
+        ("spectrum: {bins: 4}", "spectrum.kind=None: expected one of audio, mel, modulation"),
         ("seed: true", "seed=True: should be a valid integer"),
         ("training: {float_steps: '300'}", "training.float_steps='300': should be a valid integer"),
         ("training: {unknown_share: 0.6, counterfeit_share: 0.5}", "unknown_share + counterfeit"),

@@ -3,8 +3,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from hushtune.configs.schema import MelSpectrum, ModulationSpectrum, SignalSettings
-from hushtune.model.frontend import FrontEnd
+import torchaudio
+from hushtune.configs.schema import Audio, MelSpectrum, ModulationSpectrum, SignalSettings
+from hushtune.model.frontend import FrontEnd, make_front_end
 
 SPECTRA = [MelSpectrum(kind="mel"), ModulationSpectrum(bins=6, distances=(1, 4))]
 SMALL = SignalSettings(bands=16, crop_seconds=4)
@@ -172,3 +173,33 @@ def test_golden_numbers(spectrum):
         for w in range(4)
     ][::5]
     assert picked == pytest.approx(GOLDEN[spectrum.kind], abs=2e-3)
+
+
+AUDIO = Audio(kind="audio", rate_hz=4000, block=320)
+
+
+def test_audio_is_blocks_of_samples_of_unit_power():
+    front_end = make_front_end(SignalSettings(), AUDIO)
+    wave = music(10)
+    image = front_end.query_image(wave)
+    assert image.shape == front_end.image_shape == (1, 125, 320)
+    assert image.square().mean().sqrt() == pytest.approx(1.0, abs=0.02)
+    assert torch.allclose(front_end.query_image(0.01 * wave), image, atol=1e-3)
+    low = torchaudio.functional.resample(wave, 16_000, 4_000)[: 125 * 320]
+    power = low.square().mean().sqrt()
+    assert torch.allclose(image.ravel(), (low / power).clamp(-4, 4), atol=1e-4)
+
+
+def test_a_short_clip_of_audio_is_followed_by_silence():
+    front_end = make_front_end(SignalSettings(), AUDIO)
+    image = front_end.query_image(music(4))
+    assert image[0, :50].square().mean().sqrt() == pytest.approx(1.0, abs=0.02)
+    assert not image[0, 50:].any()
+
+
+def test_frames_of_audio_are_whole_blocks():
+    front_end = make_front_end(SignalSettings(), AUDIO)
+    assert front_end.frames(1279) == 0 and front_end.frames(1280) == 1
+    assert front_end.samples(2) == 2560
+    assert front_end.analyse(music(1)[:2600]).shape == (320, 2)
+    assert front_end.measure(torch.rand(5, 1, 125, 320)).ravel().tolist() == [0, 1]

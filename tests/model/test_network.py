@@ -1,12 +1,21 @@
 import pytest
 import torch
-from hushtune.configs.schema import ConvLayer, DenseLayer, NetworkSettings
+from hushtune.configs.schema import (
+    ConvLayer,
+    DenseLayer,
+    FilterBankLayer,
+    NetworkSettings,
+    PoolLayer,
+)
 from hushtune.model.network import AccumulatorRounding, Network
 from pydantic import ValidationError
 
 SHAPE = (3, 16, 8)
 CONV = ConvLayer(kind="conv", channels=4, kernel=(8, 8), stride=(4, 1))
 DENSE = DenseLayer(kind="dense", units=12)
+BANK = FilterBankLayer(kind="filterbank", filters=3, f_min_hz=50, f_max_hz=200)
+POOL = PoolLayer(kind="pool")
+LONG = ConvLayer(kind="conv", channels=5, kernel=(4, 1), stride=(3, 1))
 
 
 def build(*layers, quantized=True, **bits):
@@ -59,3 +68,48 @@ def test_one_activation_costs_one_pbs_is_what_the_layers_count():
     images = torch.randn(2, *SHAPE)
     conv = network.blocks[0](network.entry(images))
     assert conv.value[0].numel() == 4 * 3 * 1
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ((CONV, BANK), "only be the first"),
+        ((POOL,), "after others"),
+        ((BANK, POOL, DENSE), "last layer"),
+        ((DENSE, POOL), "no positions"),
+    ],
+)
+def test_layers_that_make_no_sense_are_refused(layers, message):
+    with pytest.raises(ValidationError, match=message):
+        build(*layers)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_mean_over_positions_becomes_part_of_the_head(quantized):
+    torch.manual_seed(1)
+    settings = NetworkSettings(layers=(BANK, LONG, POOL), rounding_bits=None)
+    network = Network(settings, (1, 40, 20), 7, quantized=quantized)
+    images = torch.randn(60, 1, 40, 20)
+    for part in images.split(2):  # lets the activations find their scales
+        network.train()(part)
+    with torch.no_grad():
+        before = network.eval()(images)
+        step = network.logit_step() if quantized else None
+        after = network.for_export()(images)
+        assert torch.allclose(before, after, atol=1e-4 * before.abs().max())
+        if quantized:
+            assert network.logit_step() == pytest.approx(step)
+            whole = after / step
+            assert torch.allclose(whole, whole.round(), atol=0.02)
+    assert network.positions == 12
+
+
+def test_filters_hear_their_own_frequency():
+    settings = NetworkSettings(layers=(BANK, LONG, POOL))
+    network = Network(settings, (1, 40, 50), 7, quantized=False)
+    network.start_filters(1000.0)
+    for place, frequency in enumerate((50, 100, 200)):
+        wave = torch.sin(2 * torch.pi * frequency * torch.arange(2000) / 1000)
+        with torch.no_grad():
+            heard = network.blocks[0].linear(wave.view(1, 1, 40, 50)).square().sum((0, 2, 3))
+        assert (heard[:3] + heard[3:]).argmax() == place

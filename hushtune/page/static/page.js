@@ -36,7 +36,8 @@ function drawPicture(id, picture) {
   canvas.width = picture.columns;
   canvas.height = picture.rows;
   const image = context.createImageData(picture.columns, picture.rows);
-  grey.forEach((value, place) => image.data.set([value, value, value, 255], 4 * place));
+  // what is not there is left clear, and shows the tint behind it
+  grey.forEach((value, place) => image.data.set([value, value, value, value && 255], 4 * place));
   context.putImageData(image, 0, 0);
 }
 
@@ -83,11 +84,16 @@ function step(event) {
 }
 
 function answer(event) {
-  const unknown = `Not in this catalogue (${Math.round(100 * event.unknown_probability)} % sure)`;
+  const sure = event.unknown_probability;
+  const unknown = "Not in this catalogue" + (sure === null ? "" : ` (${Math.round(100 * sure)} % sure)`);
   $("name").textContent = event.unknown ? unknown : event.text;
   $("matches").replaceChildren(...event.matches.slice(0, 3).map((match) => {
     const item = document.createElement("li"), meter = document.createElement("meter");
     const name = match.artist ? `${match.artist} - ${match.title}` : match.title;
+    if (match.probability === null) {
+      item.append(name);
+      return item;
+    }
     const percent = `${(100 * match.probability).toFixed(1)} %`;
     meter.value = match.probability;
     meter.setAttribute("aria-label", `Probability of ${name}`);

@@ -1,0 +1,93 @@
+"""A drawing, in text, of what an artifact computes where."""
+
+import math
+
+from ..configs.schema import Audio, ConvLayer, FilterBankLayer, MelSpectrum, PoolLayer
+from ..model.frontend import make_front_end
+from .artifact import ArtifactConfig
+
+LEFT = 42
+"""Width of the client's side."""
+
+
+def draw_pipeline(manifest: dict) -> str:
+    """Who computes what: the client in the clear, the server on ciphertext.
+
+    Args:
+        manifest: of an artifact.
+    """
+    config = ArtifactConfig.model_validate(manifest["config"])
+    songs, costs = len(manifest["catalogue"]), manifest["costs"]
+    number = manifest["number"] is not None
+    rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
+    before = [("clip, 1 to 20 s", ""), *((f" | {step}", "") for step in _client_steps(config))]
+    server = _server_steps(config, songs, number)
+    after = [("title and artist, or unknown", "")]
+    if not number:
+        after.insert(0, (" | rank, weigh the best against the others", ""))
+    rows += before
+    rows.append((_arrow("encrypt", costs.get("query_bytes"), ">"), server[0]))
+    rows += [("", f" | {step}") for step in server[1:]]
+    told = "digits of one number" if number else f"{songs + 1:,} logits"
+    rows.append((_arrow("decrypt", costs.get("response_bytes"), "<"), told))
+    rows += after
+    return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
+
+
+def _arrow(word: str, count: int | None, head: str) -> str:
+    size = "" if count is None else f" {_size(count)} "
+    width = LEFT - len(word) - 2
+    line = size.center(width, "-")
+    return f"{word} {line}>" if head == ">" else f"{word} <{line}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+
+
+def _client_steps(config: ArtifactConfig) -> list[str]:
+    front_end = make_front_end(config.signal, config.spectrum)
+    channels, bands, columns = front_end.whole_shape
+    values = channels * bands * columns
+    bits = config.network.input_bits
+    if isinstance(config.spectrum, Audio):
+        return [
+            f"resample to {config.spectrum.rate_hz / 1000:g} kHz, unit power",
+            f"{values:,} samples of {bits} bits",
+        ]
+    name = "log-mel crop" if isinstance(config.spectrum, MelSpectrum) else "modulation spectrum"
+    kept = min(values, config.network.inputs or values)
+    some = f"{kept:,} of " if kept < values else ""
+    return [
+        f"resample to {config.signal.sample_rate_hz / 1000:g} kHz, mel power",
+        f"{name}: {channels} x {bands} x {columns}",
+        f"{some}{values:,} values of {bits} bits",
+    ]
+
+
+def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
+    """The layers, with the look-ups each takes."""
+    shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
+    steps = []
+    for layer in config.network.layers:
+        if isinstance(layer, PoolLayer):
+            steps.append(f"mean over {math.prod(shape[1:])} positions")
+            continue
+        if isinstance(layer, FilterBankLayer):
+            shape = (2 * layer.filters, shape[1] - layer.blocks + 1, 1)
+            name = f"filter bank: {2 * layer.filters} x {shape[1]} log magnitudes"
+        elif isinstance(layer, ConvLayer):
+            shape = (
+                layer.channels,
+                (shape[1] - min(layer.kernel[0], shape[1])) // layer.stride[0] + 1,
+                (shape[2] - min(layer.kernel[1], shape[2])) // layer.stride[1] + 1,
+            )
+            name = f"convolution: {shape[0]} x {shape[1]} x {shape[2]}"
+        else:
+            shape = (layer.units,)
+            name = f"dense layer: {layer.units}"
+        steps.append(f"{name} ({math.prod(shape):,} PBS)")
+    steps.append(f"linear layer: {songs + 1:,} logits")
+    if number:
+        steps += ["level of each song, spread of all", "tournament, threshold, way back"]
+    return steps

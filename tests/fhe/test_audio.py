@@ -1,0 +1,83 @@
+"""The whole pipeline in real FHE, small: encrypted samples in, the song's number out."""
+
+import numpy as np
+import pytest
+from hushtune.configs.loading import parse_config
+from hushtune.fhe.client import Client
+from hushtune.fhe.compiling import export
+from hushtune.fhe.diagram import draw_pipeline
+from hushtune.fhe.server import Server
+from hushtune.model.audio import read_clip
+from hushtune.training.calibration import network_logits
+from hushtune.training.clips import clip_images, list_test_clips
+from hushtune.training.trainer import train
+
+SETTINGS = {
+    "name": "audio",
+    "spectrum": {"kind": "audio", "rate_hz": 2000, "block": 200},
+    "network": {
+        "layers": [
+            {"kind": "filterbank", "filters": 5, "f_max_hz": 900},
+            {"kind": "conv", "channels": 24, "kernel": [12, 1], "stride": [9, 1]},
+            {"kind": "pool"},
+        ],
+        "input_bits": 5,
+        "weight_bits": 3,
+        "activation_bits": 3,
+        "head_bits": 4,
+        "rounding_bits": 4,
+    },
+    "fhe": {"answer": "number", "calibration_clips": 50, "check_clips": 2, "tolerance": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_settings, tiny_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    (folder / "runs").mkdir()
+    (folder / "runs" / ".cache").symlink_to(tiny_config.runs / ".cache")
+    settings = tiny_settings(runs=str(folder / "runs"), **SETTINGS)
+    settings["training"] |= {"float_steps": 400, "quantized_steps": 300, "weight_decay": 0.1}
+    return train(parse_config(settings, name="audio", folder=folder))
+
+
+@pytest.fixture(scope="module")
+def artifact(run):
+    return export(run, run.path("artifact"))
+
+
+def test_the_client_only_resamples_and_scales(artifact, tiny_clips):
+    client = Client(artifact)
+    assert client.artifact.front_end().image_shape == (1, 40, 200)
+    image, _ = client.image(tiny_clips[0][1])
+    wave, _ = read_clip(tiny_clips[0][1], 2000)
+    assert np.corrcoef(image.ravel()[: len(wave)], wave[: image.size])[0, 1] > 0.98
+
+
+def test_encrypted_audio_gives_the_song_number(artifact, run):
+    client, server = Client(artifact), Server(artifact)
+    client.create_keys()
+    keys = server.load_keys(client.evaluation_keys())
+    split = run.split()
+    clips = list_test_clips(run.config, split)[::5]
+    images = clip_images(clips, run.config, run.front_end()).images
+    logits = network_logits(run.network(quantized=True), images)
+    wanted = client.artifact.number.numbers(logits)
+    responses = [server.run(client.encrypt_image(image), keys) for image in images.numpy()]
+    given = np.array([client.decrypt_number(response) for response in responses])
+    assert (given == wanted).mean() >= 0.7, (given, wanted)
+    assert max(map(len, responses)) < 20_000
+    labels = np.array([clip.label for clip in clips])
+    known = labels < split.unknown_class
+    assert (given[known] == labels[known] + 1).mean() >= 0.5, "a sixth would be chance"
+
+
+def test_the_drawing_says_who_does_what(artifact):
+    drawing = draw_pipeline(Client(artifact).artifact.manifest)
+    client, server = zip(
+        *(line.ljust(99).partition(" " * 43)[::2] for line in drawing.splitlines()[2:4]),
+        strict=True,
+    )
+    assert not any(server) and "clip" in client[0]
+    for words in ("8,000 samples of 5 bits", "filter bank: 10 x 39", "24 x 4 x 1", "digits of one"):
+        assert words in drawing
