@@ -94,10 +94,15 @@ def _type(field: dict) -> str:
     name |= {"boolean": "`true` or `false`"}
     if field.get("format") == "path":
         return "path"
-    limits = [words.format(f"{field[key]:g}") for key, words in _BOUNDS if key in field]
+    limits = [words.format(_plain(field[key])) for key, words in _BOUNDS if key in field]
     if field.get("pattern"):
         limits.insert(0, "letters, digits, `.`, `_`, `-`")
     return name.get(kind, kind) + (f" {', '.join(limits)}" if limits else "")
+
+
+def _plain(number: float) -> str:
+    """Whole numbers in full."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
 
 
 def _prose(docstring: str) -> str:

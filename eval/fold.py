@@ -15,7 +15,8 @@ from ..configs.schema import Config
 from ..fhe.compiling import build, execute
 from ..fhe.number import Number
 from ..model.decision import Decision
-from ..training.calibration import calibrate, network_logits
+from ..model.network import network_logits
+from ..training.calibration import calibrate
 from ..training.clips import TestClip
 from ..training.files import replacing
 from ..training.passages import training_spans

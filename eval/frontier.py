@@ -9,9 +9,10 @@ from ..training.files import write_atomically
 from .cores import extrapolated
 from .figures import draw_frontier
 from .folds import STRICT_RATE, Clips, dir_on_test
-from .markdown import megabytes
+from .markdown import megabytes, replace_part
 from .schema import Machine
 
+BEGIN, END = "<!-- sweep: written by 'hushtune sweep --table' -->", "<!-- end of sweep -->"
 FAR_CORES = 128
 """Of the machine that the bounty named."""
 
@@ -233,6 +234,39 @@ def _cores(points: list[PointResult]) -> list[str]:
         "law), and knows nothing of memory bandwidth.",
         "",
     ]
+
+
+def compact(frontier: Frontier) -> str:
+    """The sweep as one small table, in words."""
+    lines = [
+        "| variant | top-1 | found | unknown rejected | DIR at equal alarms | PBS | server "
+        "| response | keys |",
+        "| --- " + "| ---: " * 8 + "|",
+    ]
+    for p in frontier.points:
+        q = p.quantized_figures
+        dir_on_test = f"{q.dir_on_test:.1%}" if p.answer == "logits" else "-"
+        lines.append(
+            f"| {p.note or p.name} (`{p.name}`) | {q.top1:.1%} | {q.found:.1%} | "
+            f"{q.rejected:.1%} | {dir_on_test} | {p.pbs:,} | {p.compute_seconds:.2f} s | "
+            f"{megabytes(p.response_bytes)} | {megabytes(p.evaluation_key_bytes)} |"
+        )
+    m = frontier.machine
+    first = frontier.points[0]
+    return "\n".join(lines) + (
+        f"\n\n{first.known_clips:,} and {first.unknown_clips:,} clips of known and unknown songs "
+        f"of the first variant; {frontier.created[:10]}, {m.cores} cores ({m.processor}); made by "
+        f"`{frontier.command}`.\n"
+    )
+
+
+def write_table(frontier: Frontier, file: Path) -> None:
+    """Write the small table between the two markers of a file.
+
+    Raises:
+        ConfigError: the file lacks them.
+    """
+    replace_part(file, BEGIN, END, compact(frontier))
 
 
 def write_frontier(frontier: Frontier, page: Path) -> None:

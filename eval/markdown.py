@@ -1,7 +1,10 @@
 """The report as Markdown: the tables a person reads, beside the pictures."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from ..configs.errors import ConfigError
+from ..training.files import write_atomically
 from .fold import ENCRYPTED, FLOAT, LANDMARKS, MFCC, MFCC_ENCRYPTED, QUANTIZED, SIMULATED
 from .intervals import Interval
 from .schema import FheCosts, ProtocolResult, Report, System
@@ -450,3 +453,28 @@ def _catalogue(report: Report) -> list[str]:
     else:
         parts.append("No two known tracks share a tenth of their landmarks at one offset.\n")
     return parts
+
+
+def replace_part(file: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two markers of a file.
+
+    Args:
+        file: UTF-8 text in which each marker stands once.
+        begin: the first marker.
+        end: the second one.
+        text: whole lines.
+
+    Raises:
+        ConfigError: the file cannot be read or lacks the markers.
+    """
+    try:
+        whole = file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
+    if whole.count(begin) != 1 or whole.count(end) != 1:
+        raise ConfigError(
+            f"{file}: expected the two lines '{begin}' and '{end}', between which the table goes."
+        )
+    before, rest = whole.split(begin)
+    after = rest.split(end)[1]
+    write_atomically(file, f"{before}{begin}\n{text}{end}{after}".encode())

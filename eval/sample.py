@@ -3,7 +3,13 @@
 import numpy as np
 
 from ..configs.schema import Config
-from ..training.clips import ALONE_SNR_DB, DISTORTIONS, TestClip, list_test_clips
+from ..training.clips import (
+    ALONE_SNR_DB,
+    DISTORTIONS,
+    TestClip,
+    list_calibration_clips,
+    list_test_clips,
+)
 from ..training.split import Split
 from ..training.track import Track
 
@@ -72,14 +78,13 @@ def is_main(clip: TestClip) -> bool:
     return clip.seconds is None and clip.distortion not in DISTORTIONS
 
 
-def calibration_clips(config: Config, split: Split, repeats: int = 2) -> list[TestClip]:
-    """Clips of the unknown tracks, to set the thresholds of systems that they taught nothing."""
-    return [
-        TestClip(track, split.unknown_class, float(snr), 1_000_000 + repeat)
-        for track in split.unknown_train
-        for snr in config.augment.test_snr_db
-        for repeat in range(repeats)
-    ]
+def calibration_clips(config: Config, split: Split) -> list[TestClip]:
+    """Clips of the unknown tracks, to set the thresholds of systems that they taught nothing.
+
+    The same that calibrate the networks' verdicts.
+    """
+    clips = list_calibration_clips(config, split, split.unknown_train)
+    return [clip for clip in clips if clip.label == split.unknown_class]
 
 
 def encrypted_sample(config: Config, clips: list[TestClip], unknown: int, count: int | None):

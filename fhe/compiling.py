@@ -19,8 +19,7 @@ from torch import Tensor
 from ..configs.errors import CompileError
 from ..configs.schema import FheSettings
 from ..model.frontend import IMAGE_LIMIT
-from ..model.network import Network
-from ..training.calibration import network_logits
+from ..model.network import Network, network_logits
 from ..training.clips import ClipImages, clip_images, list_test_clips
 from ..training.files import save_array
 from ..training.parallel import progress_bar

@@ -11,7 +11,7 @@ from hushtune.eval.cost import CostRow, measure_costs
 from hushtune.eval.crossvalidation import Plan, Protocol, cross_validate
 from hushtune.eval.figures import draw_all
 from hushtune.eval.fold import FoldSettings
-from hushtune.eval.markdown import headline, render
+from hushtune.eval.markdown import headline, render, replace_part
 from hushtune.eval.report import make_report, write_json
 from hushtune.eval.schema import Report
 from hushtune.training.files import write_atomically
@@ -96,16 +96,8 @@ def publish(report: Report, page: Path, readme: Path | None = None) -> None:
     write_atomically(page, render(report, pictures, folder=f"{folder.name}/").encode())
     if readme is None:
         return
-    text = readme.read_text("utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ConfigError(
-            f"{readme}: expected the two lines '{BEGIN}' and '{END}', between which the table goes."
-        )
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     link = os.path.relpath(page, readme.parent)
-    table = readme_part(report, link)
-    write_atomically(readme, f"{before}{BEGIN}\n{table}{END}{after}".encode())
+    replace_part(readme, BEGIN, END, readme_part(report, link))
 
 
 def readme_part(report: Report, link: str) -> str:

@@ -16,8 +16,7 @@ from hushtune.fhe.answer import Answer, answer_from_number
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.server import EvaluationKeys, Server
-from hushtune.model.network import Network
-from hushtune.training.calibration import network_logits
+from hushtune.model.network import Network, network_logits
 
 from hushtune.folders import data_folder
 

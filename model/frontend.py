@@ -342,14 +342,22 @@ class AudioFrontEnd(FrontEnd):
             lengths = torch.full((power.shape[0],), power.shape[2])
         power = torch.nn.functional.pad(power, (0, max(0, self.crop_frames - power.shape[2])))
         valid = (torch.arange(power.shape[2]) < lengths[:, None])[:, None].to(power)
-        blocks = power * valid
-        mean = blocks.square().sum((1, 2), keepdim=True) / (lengths[:, None, None] * power.shape[1])
-        blocks = blocks / (mean.sqrt() + 1e-9)
-        return blocks.mT[:, None].clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+        return unit_power((power * valid).mT[:, None], lengths * power.shape[1])
 
     def query_image(self, wave: Tensor) -> Tensor:
         """Image of the beginning of a clip: mono samples, float [n] -> [1, blocks, block]."""
         return self.image(self.analyse(wave)[None, :, : self.crop_frames])[0]
+
+
+def unit_power(images: Tensor, samples: Tensor) -> Tensor:
+    """Images of audio at unit power, within +- `IMAGE_LIMIT`.
+
+    Args:
+        images: float [clips, 1, blocks, samples of a block].
+        samples: how many samples of each are not padding, int [clips].
+    """
+    mean = images.square().sum((1, 2, 3)) / samples
+    return (images / (mean.sqrt() + 1e-9)[:, None, None, None]).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
 
 
 def make_front_end(

@@ -10,6 +10,7 @@ training, so the network learns to live with it.
 import math
 
 import brevitas.nn as qnn
+import numpy as np
 import torch
 from brevitas.core.scaling import ScalingImplType
 from brevitas.inject.enum import RestrictValueType
@@ -281,3 +282,10 @@ class Network(nn.Module):
 
 def _plain(values) -> Tensor:
     return values.value if hasattr(values, "value") else values
+
+
+def network_logits(network: Network, images: Tensor) -> np.ndarray:
+    """Logits of a network in its inference mode: float64 [clips, classes]."""
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network(part) for part in images.split(256)]).double().numpy()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..configs.schema import TrainingSettings
+from ..configs.schema import Audio, TrainingSettings
 from ..model.frontend import FrontEnd
 from .augment import Augmenter
 from .material import Crop, material_of
@@ -85,7 +85,8 @@ class BatchMaker:
         crops += [self._counterfeit(group, rng) for _ in range(counterfeits)]
         strangers = np.full(unknowns + counterfeits, len(self.known))
         lengths = self._lengths(len(crops), rng)
-        images = self._images(crops, lengths, s.remix, [group], rng)
+        drawn = isinstance(self.front_end.spectrum, Audio)  # then noise comes on top, see remix.py
+        images = self._images(crops, lengths, 0.0 if drawn else s.remix, [group], rng)
         labels = np.concatenate([labels, strangers])
         return images, torch.from_numpy(labels), torch.from_numpy(teachers[: len(labels)])
 

@@ -17,18 +17,17 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from ..configs.errors import RunError
 from ..model.decision import Decision, features
-from ..model.network import Network
+from ..model.network import network_logits
+from .clips import clip_images, list_calibration_clips
+from .run import Run
 
 PARTS = 5
 """Into so many the unknown tracks are cut for cross-fitting."""
-
-
-def network_logits(network: Network, images: Tensor) -> np.ndarray:
-    """Logits of a network in its inference mode: float64 [clips, classes]."""
-    network.eval()
-    with torch.no_grad():
-        return torch.cat([network(part) for part in images.split(256)]).double().numpy()
+NETWORKS = ("float", "quantized")
+WITHOUT = "without.npy"
+"""Weights fitted without a part of the unknown tracks each, until the verdict is calibrated."""
 
 
 def cross_fitted(images: Tensor, places: np.ndarray, weights: Tensor) -> np.ndarray:
@@ -47,6 +46,51 @@ def cross_fitted(images: Tensor, places: np.ndarray, weights: Tensor) -> np.ndar
         rows = np.flatnonzero(places == place)
         result[rows] = (images[rows].flatten(1) @ network.T).double().numpy()
     return result
+
+
+def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What a trained run's networks say of clips such as the verdict will be asked about.
+
+    Returns:
+        labels int [clips], and the logits of ``float`` and ``quantized``, float [clips, classes].
+
+    Raises:
+        RunError: the run was begun by a version that left out what this needs.
+    """
+    config, split = run.config, run.split()
+    linear = not config.network.layers
+    clips = list_calibration_clips(
+        config, split, split.unknown_train if linear else split.calibrating
+    )
+    images = clip_images(
+        clips,
+        config,
+        run.front_end(),
+        title="Rendering calibration clips",
+        validating=True,
+        workers=config.training.workers,
+        cache=run.cache,
+    ).images
+    labels = np.array([clip.label for clip in clips])
+    logits = {
+        phase: network_logits(run.network(quantized=phase == "quantized"), images)
+        for phase in NETWORKS
+    }
+    if linear:
+        if not run.path(WITHOUT).exists():
+            raise RunError(
+                f"{run.folder}: its training was begun by another version. Delete the folder and "
+                "train again."
+            )
+        # the twin that the clip's track did not teach, then what quantization does to the clip
+        part = dict(zip(split.unknown_train, split.parts(PARTS), strict=True))
+        unknown = np.flatnonzero(labels == split.unknown_class)
+        parts = np.array([part[clips[place].track] for place in unknown])
+        without = torch.from_numpy(np.load(run.path(WITHOUT)))
+        shift = cross_fitted(images[unknown], parts, without) - logits["float"][unknown]
+        for phase in NETWORKS:
+            logits[phase][unknown] += shift
+    return labels, logits
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray, false_alarms: float) -> Decision:

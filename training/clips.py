@@ -36,7 +36,7 @@ from .files import save_array
 from .parallel import parallel_map
 from .passages import clip_seconds, held_out, training_spans
 from .run import Run
-from .sounds import split_sounds
+from .sounds import Sounds, split_sounds
 from .split import Split
 from .track import Track
 from .views import MAX_TRACK_SECONDS, random_start
@@ -133,8 +133,7 @@ class ClipRenderer:
 
     def __init__(self, config: Config, *, validating: bool = False):
         self.config, self.validating = config, validating
-        split = split_sounds(config)
-        self.sounds = split.calibrating if validating else split.test
+        self.sounds = _sounds(config, validating)
         augment, rate = config.augment, config.signal.sample_rate_hz
         self._augment = {
             name: Augmenter(settings, self.sounds, rate)
@@ -161,6 +160,11 @@ class ClipRenderer:
             wave[start : start + wanted], rng, snr_db=clip.snr_db if noisy else None
         )
         return out[:samples]
+
+
+def _sounds(config: Config, validating: bool) -> Sounds:
+    split = split_sounds(config)
+    return split.calibrating if validating else split.test
 
 
 def _distortions(settings: AugmentSettings) -> dict[str, AugmentSettings]:
@@ -222,7 +226,7 @@ def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
     """Of the clips, all that shapes them, and the code that does."""
     modules = (audio, augment, frontend, passages, sounds, sys.modules[__name__])
     code = [inspect.getsource(part) for part in (*modules, random_start)]
-    names = ClipRenderer(config, validating=validating).sounds.names
+    names = _sounds(config, validating).names
     sections = (config.signal, config.spectrum, config.augment, config.fold)
     shapes = [section and section.model_dump(mode="json") for section in sections]
     files = {path: file_digest(path) for path in {clip.track.path for clip in clips}}

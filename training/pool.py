@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..configs.schema import Config
+from ..configs.schema import Audio, Config
 from ..model.frontend import FrontEnd, make_front_end
 from .augment import Augmenter
 from .batches import NOISE_PIECES, BatchMaker, noise_power
 from .files import replacing, save_array, write_atomically
 from .parallel import parallel_map
+from .remix import AudioRemix
 from .sounds import Sounds, split_sounds
 from .views import Opened, Views, analysis
 
@@ -93,6 +94,19 @@ class TrainingData:
             config.seed,
         )
 
+    def remix(self) -> AudioRemix | None:
+        """What changes images as they are drawn, where they are audio."""
+        config, split = self.config, split_sounds(self.config)
+        if not isinstance(config.spectrum, Audio):
+            return None
+        files = [
+            _noise_file(config, self.cache, sounds)
+            for sounds in split.training
+            if sounds.group != split.validating
+        ]
+        noise = np.concatenate([np.load(file) for file in files])
+        return AudioRemix(noise, config.training.remix, config.augment.snr_db)
+
     def parts(self, count: int) -> list[int]:
         """Numbers of the first `count` parts that this run may train on."""
         split = split_sounds(self.config)
@@ -136,16 +150,26 @@ class ImagePool:
         teachers: place of each image's track among those that teach "unknown", or -1:
             int [images].
         seed: with stream and step, all randomness.
+        remix: changes images each time they are drawn; None for not at all.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, teachers: Tensor, seed: int):
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        teachers: Tensor,
+        seed: int,
+        remix: AudioRemix | None = None,
+    ):
         self.images, self.labels, self.teachers, self._seed = images, labels, teachers, seed
+        self._remix = remix
 
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: images float [count, ...], labels int [count]."""
         rng = np.random.default_rng([self._seed, 12, stream, step])
         rows = torch.from_numpy(rng.integers(len(self.labels), size=count))
-        return self.images[rows].float(), self.labels[rows]
+        images = self.images[rows].float()
+        return images if self._remix is None else self._remix(images, rng), self.labels[rows]
 
 
 def make_images(data: TrainingData, *, stream: int, count: int, title: str) -> list[Path]:
@@ -177,7 +201,9 @@ def statistics_of(paths: list[Path], front_end: FrontEnd) -> Tensor:
     return front_end.measure(images.float())
 
 
-def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:
+def load_pool(
+    paths: list[Path], front_end: FrontEnd, seed: int, remix: AudioRemix | None = None
+) -> ImagePool:
     """Read image files and standardise them."""
     images, labels, teachers = None, [], []
     for place, path in enumerate(paths):
@@ -190,7 +216,7 @@ def load_pool(paths: list[Path], front_end: FrontEnd, seed: int) -> ImagePool:
         labels.append(some[0])
         teachers.append(some[1])
     told = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))
-    return ImagePool(images, *told, seed)
+    return ImagePool(images, *told, seed, remix)
 
 
 def remove_images(data: TrainingData) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,9 +20,8 @@ from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..model.frontend import make_front_end
 from ..model.network import Network
-from .calibration import PARTS, calibrate, cross_fitted, network_logits
+from .calibration import PARTS, WITHOUT, calibrate, calibration_logits
 from .catalogue import list_tracks
-from .clips import clip_images, list_calibration_clips
 from .files import save_array, save_tensors, write_atomically
 from .least_squares import fit_least_squares
 from .parallel import progress_bar, release_workers
@@ -48,8 +46,6 @@ LOG_EVERY = 25
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 PHASES = ("float", "quantized")
-WITHOUT = "without.npy"
-"""Weights fitted without a part of the unknown tracks each, until the verdict is calibrated."""
 
 
 def train(
@@ -90,7 +86,7 @@ def train(
         save_array(run.path("statistics.npy"), statistics_of(paths, analysed).numpy())
     if not run.path("float.pt").exists():
         run.path("kept.npy").unlink(missing_ok=True)  # of a fit that was interrupted
-    pool = load_pool(paths, run.front_end(), config.seed)
+    pool = load_pool(paths, run.front_end(), config.seed, data.remix())
     validation = data.maker(run.front_end()).validation()
     release_workers()
     checkpoint = _read_checkpoint(run)
@@ -105,7 +101,7 @@ def train(
             mine = checkpoint if checkpoint and checkpoint["phase"] == phase else None
             _Fitting(run, phase, pool, mine).fit(*validation)
     draw_learning_curve(run.path("metrics.jsonl"), run.path("curve.png"))
-    labels, logits = _calibration_logits(run)
+    labels, logits = calibration_logits(run)
     run.write_calibration(labels, logits)
     decisions = {
         phase: calibrate(logits[phase], labels, config.training.false_alarms).to_json()
@@ -208,48 +204,6 @@ def training_images(run: Run, data: TrainingData, count: int) -> Tensor:
     for path in paths:
         path.unlink()
     return images
-
-
-def _calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """What the networks say of clips such as the verdict will be asked about.
-
-    Returns:
-        labels int [clips], and each network's logits, float [clips, classes].
-    """
-    config, split = run.config, run.split()
-    linear = not config.network.layers
-    clips = list_calibration_clips(
-        config, split, split.unknown_train if linear else split.calibrating
-    )
-    images = clip_images(
-        clips,
-        config,
-        run.front_end(),
-        title="Rendering calibration clips",
-        validating=True,
-        workers=config.training.workers,
-        cache=run.cache,
-    ).images
-    labels = np.array([clip.label for clip in clips])
-    logits = {
-        phase: network_logits(run.network(quantized=phase == "quantized"), images)
-        for phase in PHASES
-    }
-    if linear:
-        if not run.path(WITHOUT).exists():
-            raise RunError(
-                f"{run.folder}: its training was begun by another version. Delete the folder and "
-                "train again."
-            )
-        # the twin that the clip's track did not teach, then what quantization does to the clip
-        part = dict(zip(split.unknown_train, split.parts(PARTS), strict=True))
-        unknown = np.flatnonzero(labels == split.unknown_class)
-        parts = np.array([part[clips[place].track] for place in unknown])
-        without = torch.from_numpy(np.load(run.path(WITHOUT)))
-        shift = cross_fitted(images[unknown], parts, without) - logits["float"][unknown]
-        for phase in PHASES:
-            logits[phase][unknown] += shift
-    return labels, logits
 
 
 def _read_checkpoint(run: Run) -> dict | None:

@@ -100,6 +100,10 @@ def sweep(
         Path | None,
         typer.Option(help="Write the page here, too, with its plot in a folder beside it."),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Write a small table between the sweep markers of this file."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder; RUNS/NAME-sweep where not given."),
@@ -111,7 +115,7 @@ def sweep(
 
     Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
     """
-    from hushtune.eval.frontier import summary, write_frontier
+    from hushtune.eval.frontier import summary, write_frontier, write_table
     from hushtune.eval.sweep import load_sweep, run_sweep
 
     variants = load_sweep(file)
@@ -130,6 +134,8 @@ def sweep(
     for target in (folder / "FRONTIER.md", page):
         if target is not None:
             write_frontier(frontier, target)
+    if table is not None:
+        write_table(frontier, table)
     for point in frontier.points:
         console.print(summary(point), markup=False)
     say(f"Page: {page or folder / 'FRONTIER.md'}")

@@ -8,7 +8,7 @@ from hushtune.fhe.compiling import export
 from hushtune.fhe.diagram import draw_pipeline
 from hushtune.fhe.server import Server
 from hushtune.model.audio import read_clip
-from hushtune.training.calibration import network_logits
+from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_test_clips
 from hushtune.training.trainer import train
 

@@ -8,7 +8,7 @@ from hushtune.fhe.compiling import HEADROOM, export
 from hushtune.fhe.server import Server
 from hushtune.fhe.wire import Envelope
 from hushtune.model.frontend import IMAGE_LIMIT
-from hushtune.training.calibration import network_logits
+from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_test_clips
 
 from hushtune.remote.part import check_client_zip

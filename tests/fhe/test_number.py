@@ -7,7 +7,7 @@ from hushtune.fhe.client import Client
 from hushtune.fhe.compiling import export
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, fit_number, numbers_of
 from hushtune.fhe.server import Server
-from hushtune.training.calibration import network_logits
+from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_test_clips
 from hushtune.training.run import Run
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.training.calibration import network_logits
+from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_calibration_clips
 from hushtune.training.least_squares import LOGIT_SCALE, fit_least_squares
 from hushtune.training.pool import ImagePool

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hushtune.configs.schema import Audio, ModulationSpectrum
 from hushtune.training.material import Samples, material_of
+from hushtune.training.remix import AudioRemix
 
 AUDIO = Audio(kind="audio", rate_hz=1000, block=50)
 
@@ -63,3 +64,19 @@ def test_a_shifted_crop_of_samples_sounds_at_another_pitch():
         made = material._shifted(crop(material), np.random.default_rng(seed)).T.ravel()
         peaks = [np.abs(np.fft.rfft(wave)).argmax() for wave in (plain, made.astype(float))]
         assert 1.1 < max(peaks) / min(peaks) < 1.3
+
+
+def test_each_draw_of_an_image_of_audio_has_other_noise_and_unit_power():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4, 50, 90)).astype(np.float32)
+    images = torch.from_numpy(rng.standard_normal((6, 1, 40, 50))).float()
+    images[0, :, 30:] = 0
+    remix = AudioRemix(noise, 1.0, (10.0, 10.0))
+    first, second = (remix(images, np.random.default_rng(seed)) for seed in (1, 2))
+    assert not torch.allclose(first, second)
+    assert torch.equal(first, remix(images, np.random.default_rng(1)))
+    assert first[1:].square().mean((1, 2, 3)) == pytest.approx(torch.ones(5), abs=0.02)
+    assert not first[0, :, 31:].any(), "silence after a short clip stays silent"
+    plain = AudioRemix(noise, 0.0, (10.0, 10.0))(images, np.random.default_rng(1))
+    share = torch.nn.functional.cosine_similarity(plain.flatten(1), first.flatten(1))[1:]
+    assert share == pytest.approx(torch.full((5,), (1 / 1.1) ** 0.5), abs=0.02)
