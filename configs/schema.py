@@ -228,13 +228,13 @@ class DenseLayer(Settings):
 
 
 class FilterBankLayer(Settings):
-    """Pairs of filters on samples (a strided convolution), each with the logarithm of its
-    magnitude; they begin as windowed cosines and sines and are trained on."""
+    """Filters on samples (a strided convolution), each followed by the logarithm of its magnitude;
+    they begin as windowed cosines and are trained on."""
 
     kind: Literal["filterbank"]
-    filters: Annotated[int, Field(strict=True, ge=1, le=256)] = 12
-    """Frequencies; each takes two channels."""
-    blocks: Annotated[int, Field(strict=True, ge=1, le=16)] = 2
+    filters: Annotated[int, Field(strict=True, ge=1, le=256)] = 24
+    """How many; each begins at a frequency of its own."""
+    blocks: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
     """Length of the filters in blocks of samples; they step by one block."""
     f_min_hz: Annotated[float, Field(gt=0)] = 110.0
     """Lowest frequency they begin with, in Hz; the others follow in equal ratios."""

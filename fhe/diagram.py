@@ -74,8 +74,8 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
             steps.append(f"mean over {math.prod(shape[1:])} positions")
             continue
         if isinstance(layer, FilterBankLayer):
-            shape = (2 * layer.filters, shape[1] - layer.blocks + 1, 1)
-            name = f"filter bank: {2 * layer.filters} x {shape[1]} log magnitudes"
+            shape = (layer.filters, shape[1] - layer.blocks + 1, 1)
+            name = f"filter bank: {layer.filters} x {shape[1]} log magnitudes"
         elif isinstance(layer, ConvLayer):
             shape = (
                 layer.channels,

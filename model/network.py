@@ -145,7 +145,7 @@ class Network(nn.Module):
             bank = isinstance(layer, FilterBankLayer)
             if bank:
                 layer = ConvLayer(
-                    kind="conv", channels=2 * layer.filters, kernel=(layer.blocks, shape[2])
+                    kind="conv", channels=layer.filters, kernel=(layer.blocks, shape[2])
                 )
             if isinstance(layer, ConvLayer):
                 linear, shape = self._conv(layer, shape)
@@ -217,7 +217,10 @@ class Network(nn.Module):
         return self.eval()
 
     def start_filters(self, rate_hz: float) -> None:
-        """Let the first layer's filters begin as cosines and sines under a Hann window.
+        """Let the first layer's filters begin as cosines under a Hann window.
+
+        One phase of each frequency, instead of two of half as many: what one clip's phase hides,
+        the next window shows.
 
         Args:
             rate_hz: of the samples.
@@ -230,7 +233,7 @@ class Network(nn.Module):
         )
         phase = 2 * math.pi * frequencies[:, None] * torch.arange(samples) / rate_hz
         window = torch.hann_window(samples, periodic=False) * (FILTER_GAIN / samples)
-        filters = torch.cat([torch.cos(phase), torch.sin(phase)]) * window
+        filters = torch.cos(phase) * window
         with torch.no_grad():
             weight.copy_(filters.view_as(weight))
 

@@ -17,15 +17,15 @@ SETTINGS = {
     "spectrum": {"kind": "audio", "rate_hz": 2000, "block": 200},
     "network": {
         "layers": [
-            {"kind": "filterbank", "filters": 5, "f_max_hz": 900},
+            {"kind": "filterbank", "filters": 10, "f_max_hz": 900},
             {"kind": "conv", "channels": 24, "kernel": [12, 1], "stride": [9, 1]},
             {"kind": "pool"},
         ],
         "input_bits": 5,
-        "weight_bits": 3,
+        "weight_bits": 4,
         "activation_bits": 3,
         "head_bits": 4,
-        "rounding_bits": 4,
+        "rounding_bits": 5,
     },
     "fhe": {"answer": "number", "calibration_clips": 50, "check_clips": 2, "tolerance": 0.5},
 }
@@ -37,7 +37,13 @@ def run(tiny_settings, tiny_config, tmp_path_factory):
     (folder / "runs").mkdir()
     (folder / "runs" / ".cache").symlink_to(tiny_config.runs / ".cache")
     settings = tiny_settings(runs=str(folder / "runs"), **SETTINGS)
-    settings["training"] |= {"float_steps": 400, "quantized_steps": 300, "weight_decay": 0.1}
+    settings["training"] = {
+        **settings["training"],
+        "float_steps": 800,
+        "quantized_steps": 400,
+        "quantized_learning_rate": 2e-3,
+        "weight_decay": 0.1,
+    }
     return train(parse_config(settings, name="audio", folder=folder))
 
 
@@ -59,7 +65,7 @@ def test_encrypted_audio_gives_the_song_number(artifact, run):
     client.create_keys()
     keys = server.load_keys(client.evaluation_keys())
     split = run.split()
-    clips = list_test_clips(run.config, split)[::5]
+    clips = list_test_clips(run.config, split)[::4]
     images = clip_images(clips, run.config, run.front_end()).images
     logits = network_logits(run.network(quantized=True), images)
     wanted = client.artifact.number.numbers(logits)
@@ -79,5 +85,5 @@ def test_the_drawing_says_who_does_what(artifact):
         strict=True,
     )
     assert not any(server) and "clip" in client[0]
-    for words in ("8,000 samples of 5 bits", "filter bank: 10 x 39", "24 x 4 x 1", "digits of one"):
+    for words in ("8,000 samples of 5 bits", "filter bank: 10 x 40", "24 x 4 x 1", "digits of one"):
         assert words in drawing
