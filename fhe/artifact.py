@@ -22,13 +22,16 @@ import sys
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..configs.errors import ArtifactError
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from .answer import Song
-from .number import Number
+
+if TYPE_CHECKING:
+    from .number import Number
 
 FORMAT_VERSION = 4
 VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
@@ -87,8 +90,10 @@ class Artifact:
         return Decision.from_json(self.manifest["decision"])
 
     @cached_property
-    def number(self) -> Number | None:
+    def number(self) -> "Number | None":
         """How the circuit finds the song's number; None where it ends in the logits."""
+        from .number import Number  # Concrete ML, which a service's own process does without
+
         number = self.manifest["number"]
         return None if number is None else Number.from_json(number)
 

@@ -43,6 +43,9 @@ from .timing import timed
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
+SAFE_P_ERROR = 1e-6
+"""Of look-ups that find the song's number: one that is off can name any song, and there are
+thousands, while a network averages over its errors."""
 HEADROOM = 1.25
 """How much further than those a clip may drive the logits of a network without hidden layers."""
 
@@ -90,7 +93,7 @@ def compile_network(
                 network.for_export(),
                 torch.from_numpy(calibration),
                 rounding_threshold_bits=rounding,
-                p_error=settings.p_error,
+                p_error=settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
                 configuration=configuration,
             )
     except (RuntimeError, AssertionError, ValueError) as error:

@@ -248,7 +248,7 @@ def _with_verdict(
     spread = spread if counts else np.zeros_like(spread)
     total = weights[levels] - spread
     weights -= int(np.floor(np.quantile(total[~known], 1 - false_alarms))) + 1
-    weights[0] = -1  # none of the songs has a level
+    weights[0] = -np.abs(weights).max() - 1  # no song has a level: never accepted
     widest = max(np.abs(weights).max(), HEADROOM * spread.max() - weights.min())
     return replace(
         number,

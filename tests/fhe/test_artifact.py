@@ -78,7 +78,7 @@ def test_every_mismatch_is_told_in_one_error(copy):
 
 def test_other_format_version(copy):
     edit_manifest(copy, format_version=99)
-    with pytest.raises(ArtifactError, match="format_version=99, expected 3"):
+    with pytest.raises(ArtifactError, match="format_version=99, expected 4"):
         Artifact(copy, ALL)
 
 

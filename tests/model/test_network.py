@@ -13,7 +13,7 @@ from pydantic import ValidationError
 SHAPE = (3, 16, 8)
 CONV = ConvLayer(kind="conv", channels=4, kernel=(8, 8), stride=(4, 1))
 DENSE = DenseLayer(kind="dense", units=12)
-BANK = FilterBankLayer(kind="filterbank", filters=3, f_min_hz=50, f_max_hz=200)
+BANK = FilterBankLayer(kind="filterbank", filters=3, blocks=2, f_min_hz=50, f_max_hz=200)
 POOL = PoolLayer(kind="pool")
 LONG = ConvLayer(kind="conv", channels=5, kernel=(4, 1), stride=(3, 1))
 
@@ -109,7 +109,7 @@ def test_filters_hear_their_own_frequency():
     network = Network(settings, (1, 40, 50), 7, quantized=False)
     network.start_filters(1000.0)
     for place, frequency in enumerate((50, 100, 200)):
-        wave = torch.sin(2 * torch.pi * frequency * torch.arange(2000) / 1000)
+        wave = torch.cos(2 * torch.pi * frequency * torch.arange(2000) / 1000 + 0.5)
         with torch.no_grad():
             heard = network.blocks[0].linear(wave.view(1, 1, 40, 50)).square().sum((0, 2, 3))
         assert heard.argmax() == place
