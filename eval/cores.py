@@ -5,7 +5,6 @@ Each number of cores is measured in a process of its own, pinned to them.
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..configs.errors import RunError
-from .cost import THREAD_VARIABLES, pinned
+from .cost import run_on
 
 QUERIES = 3
 ENOUGH_SECONDS = 20.0
@@ -35,10 +34,7 @@ def seconds_by_cores(artifact: Path, cores: Sequence[int]) -> dict[int, float]:
         raise RunError(f"cores={list(cores)}: give numbers from 1 to the {available} there are.")
     seconds = {}
     for count in cores:
-        environment = os.environ | {name: str(count) for name in THREAD_VARIABLES}
-        command = [sys.executable, "-m", "hushtune.eval.cores", str(artifact)]
-        with pinned(count):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = run_on(count, [sys.executable, "-m", "hushtune.eval.cores", str(artifact)])
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise RunError(f"{artifact}: timing it on {count} cores failed: {last}")

@@ -238,16 +238,21 @@ def _run(stage: str, work: Path, cores: int, before: dict) -> dict:
     if "error" in before:
         return {}
     command = [sys.executable, "-m", "hushtune.eval.cost", stage, str(work)]
-    environment = os.environ | {name: str(cores) for name in THREAD_VARIABLES}
-    with pinned(cores):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_on(cores, command)
     if done.returncode == 0:
         return _facts(work, stage)
     return {"error": f"{stage}: {_reason(done.returncode, done.stderr)}"}
 
 
+def run_on(cores: int, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command with so many cores and threads, its output captured."""
+    environment = os.environ | {name: str(cores) for name in THREAD_VARIABLES}
+    with _pinned(cores):
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
 @contextmanager
-def pinned(cores: int) -> Iterator[None]:
+def _pinned(cores: int) -> Iterator[None]:
     """Processes started within inherit so many cores from this thread, before any import."""
     available = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(available)[:cores])
