@@ -144,6 +144,15 @@ class ModulationSpectrum(Settings):
     """Length of the windows whose spectra are averaged over the clip, in seconds."""
     hop_seconds: Annotated[float, Field(ge=0.1, le=20)] = 0.625
     """Step between those windows, in seconds."""
+    more_windows: Annotated[
+        tuple[Annotated[float, Field(ge=0.5, le=20)], ...], Field(max_length=3)
+    ] = ()
+    """Further lengths of windows, in seconds, in steps of a quarter: several time scales at once.
+    Each adds the channels of magnitudes and relations once more."""
+    compression: Literal["log", "pcen"] = "log"
+    """How each band's power is compressed before its spectrum is taken: the logarithm relative to
+    the band's mean over the clip, or per-channel energy normalisation, which is relative to what
+    the band did just before."""
     bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 8
     """Modulation bins kept, from 1/window_seconds Hz upwards."""
     distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 2, 4)
@@ -358,9 +367,14 @@ class FheSettings(Settings):
     """What the client decrypts: a logit for every song and for "unknown", from which it ranks songs
     and judges; or the song's number alone (0 for "unknown"), decided under FHE."""
     p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
-    """Allowed probability that one table look-up is off."""
+    """Allowed probability that one table look-up is off. Where ``answer`` is ``number``, at most
+    1e-6 is used: one of its look-ups that is off can name any song."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
+    parameter_strategy: Literal["auto", "mono", "precision", "precision_and_norm2"] = "auto"
+    """Which look-ups share encryption parameters: all; those of equal width; those of equal width
+    and noise. By default those of equal width, and of equal noise where ``answer`` is
+    ``number``."""
     response_bits: Annotated[int, Field(strict=True, ge=8, le=64)] = 20
     """Bits kept of each 64-bit word of the response; the low ones hold noise alone. Fewer than
     about three more than the circuit's widest value round the logits."""

@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..configs.errors import ConfigError
 from ..configs.schema import Config
+from ..configs.units import readable_bytes
 from ..fhe.artifact import ArtifactConfig
 from ..fhe.messages import lengthen, shorten
 from ..fhe.timing import timed
@@ -206,8 +207,9 @@ def _summary(row: CostRow) -> str:
     if row.error is not None:
         return f"{place}: {row.error}"
     return (
-        f"{place}: {row.compute_seconds:.1f} s a query, {row.response_bytes / 1e6:.1f} MB back, "
-        f"server {row.server_peak_bytes / 1e9:.1f} GB, client {row.client_peak_bytes / 1e9:.1f} GB."
+        f"{place}: {row.compute_seconds:.1f} s a query, {readable_bytes(row.response_bytes)} back, "
+        f"server {readable_bytes(row.server_peak_bytes)}, "
+        f"client {readable_bytes(row.client_peak_bytes)}."
     )
 
 

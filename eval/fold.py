@@ -176,16 +176,16 @@ def evaluate_fold(
         folder = run.path("artifact.partial")
         module, manifest = build(run, folder, data=data, announce=announce)
         done = execute(folder, module, features.images[sample].numpy(), title="Real FHE")
+        number = Number.of_manifest(manifest)
         decision, said = run.decision(quantized=True), (done.executed, done.simulated)
         thresholds = judgements[QUANTIZED].thresholds
         for name, answers in zip((ENCRYPTED, SIMULATED), said, strict=True):
             judgements[name] = (
                 _judge_logits(answers, sample, decision, thresholds)
-                if manifest["number"] is None
+                if number is None
                 else _judge_classes(answers, sample, split.unknown_class, thresholds)
             )
-        if manifest["number"] is not None:
-            number = Number.from_json(manifest["number"])
+        if number is not None:
             logits = network_logits(run.network(quantized=True), features.images)
             judgements[NUMBER] = _judge_classes(
                 number.classes(logits), np.arange(len(clips)), split.unknown_class, thresholds

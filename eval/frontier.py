@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ..configs.units import readable_bytes
 from ..training.files import write_atomically
 from .cores import extrapolated
 from .figures import draw_frontier
 from .folds import STRICT_RATE, Clips, dir_on_test
-from .markdown import megabytes, replace_part
+from .markdown import replace_part
 from .schema import Machine
 
 BEGIN, END = "<!-- sweep: written by 'hushtune sweep --table' -->", "<!-- end of sweep -->"
@@ -86,7 +87,7 @@ class Frontier(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name: str
+    title: str
     command: str
     created: str
     machine: Machine
@@ -125,8 +126,8 @@ def summary(point: PointResult) -> str:
     q = point.quantized_figures
     return (
         f"{point.name}: top-1 {q.top1:.1%}, DIR {q.dir:.1%}, {point.pbs} PBS, "
-        f"{point.compute_seconds:.2f} s, response {megabytes(point.response_bytes)}, "
-        f"keys {megabytes(point.evaluation_key_bytes)}."
+        f"{point.compute_seconds:.2f} s, response {readable_bytes(point.response_bytes)}, "
+        f"keys {readable_bytes(point.evaluation_key_bytes)}."
     )
 
 
@@ -152,10 +153,10 @@ def render(frontier: Frontier, picture: str) -> str:
         picture: path of the plot, relative to the page.
     """
     if not frontier.points:
-        return f"# Frontier: {frontier.name}\n\nNo point is measured yet.\n"
+        return f"# {frontier.title}\n\nNo point is measured yet.\n"
     m, first = frontier.machine, frontier.points[0]
     lines = [
-        f"# Frontier: {frontier.name}",
+        f"# {frontier.title}",
         "",
         f"Made by `{frontier.command}` on {frontier.created[:10]} ({m.processor}, {m.cores} cores, "
         f"{m.memory_bytes / 2**30:.0f} GiB). One training of each variant; "
@@ -184,8 +185,8 @@ def render(frontier: Frontier, picture: str) -> str:
             f"{q.dir_false_alarms:.1%} | {q.dir_on_test:.1%} | {q.rejected:.1%} | "
             f"{q.lost:.1%} | {q.found:.1%} | {p.encrypted_agrees:.0%} | {p.encrypted_right:.0%} | "
             f"{p.compute_seconds:.2f} s | "
-            f"{megabytes(p.query_bytes)} | {megabytes(p.response_bytes)} | "
-            f"{megabytes(p.evaluation_key_bytes)} | "
+            f"{readable_bytes(p.query_bytes)} | {readable_bytes(p.response_bytes)} | "
+            f"{readable_bytes(p.evaluation_key_bytes)} | "
             + ("- |" if p.train_seconds is None else f"{p.train_seconds / 60:.1f} min |")
         )
     lines += [
@@ -249,7 +250,7 @@ def compact(frontier: Frontier) -> str:
         lines.append(
             f"| {p.note or p.name} (`{p.name}`) | {q.top1:.1%} | {q.found:.1%} | "
             f"{q.rejected:.1%} | {dir_on_test} | {p.pbs:,} | {p.compute_seconds:.2f} s | "
-            f"{megabytes(p.response_bytes)} | {megabytes(p.evaluation_key_bytes)} |"
+            f"{readable_bytes(p.response_bytes)} | {readable_bytes(p.evaluation_key_bytes)} |"
         )
     m = frontier.machine
     first = frontier.points[0]

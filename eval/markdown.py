@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..configs.errors import ConfigError
+from ..configs.units import readable_bytes
 from ..training.files import write_atomically
 from .fold import ENCRYPTED, FLOAT, LANDMARKS, MFCC, MFCC_ENCRYPTED, QUANTIZED, SIMULATED
 from .intervals import Interval
@@ -106,8 +107,8 @@ def _headline_costs(protocol: ProtocolResult, names: Sequence[str]) -> list[list
         if found is not None:
             mark = "" if name == ENCRYPTED else " (FHE)"
             rows[0].append(f"{found.compute_seconds:.2g} s{mark}")
-            rows[1].append(f"{megabytes(found.response_bytes)}{mark}")
-            rows[2].append(f"{megabytes(found.evaluation_key_bytes)}{mark}")
+            rows[1].append(f"{readable_bytes(found.response_bytes)}{mark}")
+            rows[2].append(f"{readable_bytes(found.evaluation_key_bytes)}{mark}")
         elif name == LANDMARKS and protocol.landmark_seconds is not None:
             rows[0].append(f"{protocol.landmark_seconds:.2g} s (clear)")
             rows[1].append("-")
@@ -330,9 +331,9 @@ def _query_costs(protocol: ProtocolResult) -> list[str]:
     row("encrypted (s)", lambda c: f"{c.encrypt_seconds:.2f}")
     row("computed by the server (s)", lambda c: f"{c.compute_seconds:.2f}")
     row("decrypted (s)", lambda c: f"{c.decrypt_seconds:.2f}")
-    row("query", lambda c: megabytes(c.query_bytes))
-    row("response", lambda c: megabytes(c.response_bytes))
-    row("evaluation keys, once", lambda c: megabytes(c.evaluation_key_bytes))
+    row("query", lambda c: readable_bytes(c.query_bytes))
+    row("response", lambda c: readable_bytes(c.response_bytes))
+    row("evaluation keys, once", lambda c: readable_bytes(c.evaluation_key_bytes))
     head = ["a clip", "Hushtune", *(["MFCC + logistic regression"] if theirs else [])]
     text = ["### A query in real FHE, trained weights, medians\n", _table(head, rows)]
     if theirs is not None:
@@ -351,13 +352,6 @@ def _query_costs(protocol: ProtocolResult) -> list[str]:
 
 def _ratio(ours: FheCosts, theirs: FheCosts, name: str) -> str:
     return f"{getattr(ours, name) / getattr(theirs, name):.2g}"
-
-
-def megabytes(count: int) -> str:
-    """Bytes for people, decimal."""
-    if count < 1000:
-        return f"{count} B"
-    return f"{count / 1e3:.0f} KB" if count < 1e6 else f"{count / 1e6:.1f} MB"
 
 
 def _conditions(protocol: ProtocolResult) -> list[str]:
@@ -404,12 +398,12 @@ def _cost(report: Report, pictures: Sequence[str], folder: str) -> list[str]:
                 f"{row.encrypt_seconds:.2f}",
                 f"{row.compute_seconds:.2f}",
                 f"{row.decrypt_seconds:.2f}",
-                megabytes(row.evaluation_key_bytes),
-                megabytes(row.query_bytes),
-                megabytes(row.response_bytes),
-                megabytes(row.client_peak_bytes),
-                megabytes(row.server_peak_bytes),
-                f"{row.compile_seconds:.0f} s, {megabytes(row.compile_peak_bytes)}",
+                readable_bytes(row.evaluation_key_bytes),
+                readable_bytes(row.query_bytes),
+                readable_bytes(row.response_bytes),
+                readable_bytes(row.client_peak_bytes),
+                readable_bytes(row.server_peak_bytes),
+                f"{row.compile_seconds:.0f} s, {readable_bytes(row.compile_peak_bytes)}",
             ]
         )
     rows = [row + ["-"] * (13 - len(row)) for row in rows]

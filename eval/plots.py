@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..configs.schema import Audio, ModulationSpectrum
+from ..configs.units import readable_bytes
 from ..model.frontend import FrontEnd
 
 matplotlib.use("Agg")
@@ -62,7 +63,7 @@ def draw_query(
     pixels = np.frombuffer(query, np.uint8, rows * CIPHERTEXT_WIDTH, start)
     drawn = seen.imshow(pixels.reshape(rows, -1), cmap="gray", aspect="auto", vmin=0, vmax=255)
     seen.set(
-        title=f"What the server sees (of {len(query) / 1000:.0f} KB)",
+        title=f"What the server sees (of {readable_bytes(len(query))})",
         xlabel="byte in row",
         ylabel="row",
     )

@@ -50,11 +50,15 @@ class Point(Settings):
     """What it changes, for the table."""
     changes: dict[str, Any] = {}
     """Settings that differ from the base configuration's, nested like it."""
+    encrypted_clips: Count | None = None
+    """Its test clips under real FHE; as many as the others' where null."""
 
 
 class SweepFile(Settings):
     """A sweep: one YAML file."""
 
+    title: str = "Frontier"
+    """Heading of the page."""
     base: Path
     """The configuration that all points start from, relative to the sweep's own folder."""
     encrypted_clips: Count = 8
@@ -106,7 +110,7 @@ def load_sweep(path: Path) -> Sweep:
         )
         for point in file.points
     ]
-    folder = configs[0].runs / f"{configs[0].name}-sweep"
+    folder = configs[0].runs / f"{path.stem}-sweep"
     return Sweep(file=file, configs=tuple(configs), folder=folder)
 
 
@@ -134,7 +138,7 @@ def run_sweep(
 
     Args:
         sweep: from `load_sweep`.
-        folder: everything is written here; ``<runs>/<name>-sweep`` where None.
+        folder: everything is written here; ``<runs>/<name of the file>-sweep`` where None.
         only: names of the points to measure; all where empty.
         command: what to state in the result.
         announce: told in one line each what happens.
@@ -155,13 +159,14 @@ def run_sweep(
     results, failed = [], {}
     for place, (point, config) in enumerate(zip(sweep.file.points, sweep.configs, strict=True), 1):
         path = folder / "points" / f"{point.name}.json"
-        digest = _digest(config, sweep.file)
+        clips = point.encrypted_clips or sweep.file.encrypted_clips
+        digest = _digest(config, clips, sweep.file.cores)
         result = _finished(path, digest)
         if result is None and (not only or point.name in only):
             announce(f"Point {point.name} ({place} of {len(names)})")
             run = _point_run(folder, point, config, announce)
             try:
-                measured, data = _measure(run, point, digest, sweep.file, announce)
+                measured, data = _measure(run, point, digest, clips, sweep.file.cores, announce)
             except CompileError as error:
                 announce(f"{point.name}: {error}")
                 failed[point.name] = str(error)
@@ -177,7 +182,7 @@ def run_sweep(
     if previous is not None:
         remove_images(previous)
     return Frontier(
-        name=sweep.configs[0].name,
+        title=sweep.file.title,
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=machine(),
@@ -186,9 +191,9 @@ def run_sweep(
     )
 
 
-def _digest(config: Config, file: SweepFile) -> str:
+def _digest(config: Config, encrypted_clips: int, cores: tuple[int, ...]) -> str:
     settings = config.model_dump(mode="json", exclude={"name", "runs"})
-    text = json.dumps([3, settings, file.encrypted_clips, file.cores])
+    text = json.dumps([3, settings, encrypted_clips, cores])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -236,15 +241,20 @@ def _trained_alike(folder: Path, run: Run) -> Path | None:
 
 
 def _measure(
-    run: Run, point: Point, digest: str, file: SweepFile, announce: Callable[[str], None]
+    run: Run,
+    point: Point,
+    digest: str,
+    encrypted_clips: int,
+    cores: tuple[int, ...],
+    announce: Callable[[str], None],
 ) -> tuple[PointResult, TrainingData]:
     judges = Judges(
-        file.encrypted_clips,
+        encrypted_clips,
         mfcc=False,
         landmarks=False,
         catalogue_sizes=(),
         distortions=False,
-        cores=file.cores,
+        cores=cores,
     )
     trained = run.path("decision.json").exists()
     fold, data = evaluate_fold(run, (), judges, announce=announce)

@@ -94,8 +94,7 @@ class Artifact:
         """How the circuit finds the song's number; None where it ends in the logits."""
         from .number import Number  # Concrete ML, which a service's own process does without
 
-        number = self.manifest["number"]
-        return None if number is None else Number.from_json(number)
+        return Number.of_manifest(self.manifest)
 
     def front_end(self) -> FrontEnd:
         """The front end, with the statistics of the training images and the choice of values."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..configs.schema import Config, ModulationSpectrum
+from ..configs.units import readable_bytes
 from ..training.split import Split
 from .diagram import draw_pipeline
 
@@ -132,9 +133,9 @@ def _costs(manifest: dict) -> str:
             "client: encrypt, decrypt",
             f"{costs['encrypt_seconds'] + costs['decrypt_seconds']:.2f} s",
         ),
-        ("query", f"{costs['query_bytes'] / 1e3:,.0f} KB"),
-        ("response", f"{costs['response_bytes'] / 1e6:,.2f} MB"),
-        ("evaluation keys, uploaded once", f"{keys / 1e6:,.1f} MB" if keys > 1e4 else "none"),
+        ("query", readable_bytes(costs["query_bytes"])),
+        ("response", readable_bytes(costs["response_bytes"])),
+        ("evaluation keys, uploaded once", readable_bytes(keys) if keys > 1e4 else "none"),
         ("table look-ups (PBS)", f"{circuit['pbs']:,}"),
     ]
     return f"On the machine that exported it:\n\n{_table(('', 'cost'), rows)}"

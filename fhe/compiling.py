@@ -72,15 +72,16 @@ def compile_network(
     rounding = None
     if kept is not None and len(network.blocks):
         rounding = {"n_bits": kept, "method": settings.rounding_method.upper()}
+    strategy = settings.parameter_strategy
+    if strategy == "auto":
+        strategy = "precision" if number is None else "precision_and_norm2"
+    mono = strategy == "mono"
     configuration = fhe.Configuration(
         compress_input_ciphertexts=True,
         compress_evaluation_keys=True,
         dump_artifacts_on_unexpected_failures=False,  # into the working directory
-        multi_parameter_strategy=(
-            fhe.MultiParameterStrategy.PRECISION
-            if number is None
-            else fhe.MultiParameterStrategy.PRECISION_AND_NORM2
-        ),
+        parameter_selection_strategy="mono" if mono else "multi",
+        multi_parameter_strategy="precision" if mono else strategy,
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
             # otherwise a second look-up is added from five kept bits upwards
             approximate_clipping_start_precision=max(5, (kept or 0) + 1)
@@ -197,7 +198,7 @@ def export(
     module, manifest = build(run, partial, announce=announce)
     clips = _check_clips(run, check_clips or settings.check_clips)
     execution = execute(partial, module, clips.images.numpy(), title="Proving under real FHE")
-    number = None if manifest["number"] is None else Number.from_json(manifest["number"])
+    number = Number.of_manifest(manifest)
     agreement = _agreement(run, execution, clips, number)
     costs = execution.costs
     differs = max(agreement.execute_differs, agreement.simulate_differs)

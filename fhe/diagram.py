@@ -2,8 +2,10 @@
 
 import math
 
-from ..configs.schema import Audio, ConvLayer, FilterBankLayer, MelSpectrum, PoolLayer
+from ..configs.schema import Audio, DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer
+from ..configs.units import readable_bytes
 from ..model.frontend import make_front_end
+from ..model.network import shape_after
 from .artifact import ArtifactConfig
 
 LEFT = 42
@@ -35,14 +37,10 @@ def draw_pipeline(manifest: dict) -> str:
 
 
 def _arrow(word: str, count: int | None, head: str) -> str:
-    size = "" if count is None else f" {_size(count)} "
+    size = "" if count is None else f" {readable_bytes(count)} "
     width = LEFT - len(word) - 2
     line = size.center(width, "-")
     return f"{word} {line}>" if head == ">" else f"{word} <{line}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
 
 
 def _client_steps(config: ArtifactConfig) -> list[str]:
@@ -70,22 +68,16 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
     shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
     steps = []
     for layer in config.network.layers:
+        before, shape = shape, shape_after(layer, shape)
         if isinstance(layer, PoolLayer):
-            steps.append(f"mean over {math.prod(shape[1:])} positions")
+            steps.append(f"mean over {math.prod(before[1:])} positions")
             continue
         if isinstance(layer, FilterBankLayer):
-            shape = (layer.filters, shape[1] - layer.blocks + 1, 1)
-            name = f"filter bank: {layer.filters} x {shape[1]} log magnitudes"
-        elif isinstance(layer, ConvLayer):
-            shape = (
-                layer.channels,
-                (shape[1] - min(layer.kernel[0], shape[1])) // layer.stride[0] + 1,
-                (shape[2] - min(layer.kernel[1], shape[2])) // layer.stride[1] + 1,
-            )
-            name = f"convolution: {shape[0]} x {shape[1]} x {shape[2]}"
-        else:
-            shape = (layer.units,)
+            name = f"filter bank: {shape[0]} x {shape[1]} log magnitudes"
+        elif isinstance(layer, DenseLayer):
             name = f"dense layer: {layer.units}"
+        else:
+            name = f"convolution: {' x '.join(map(str, shape))}"
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
     steps.append(f"linear layer: {songs + 1:,} logits")
     if number:

@@ -148,6 +148,12 @@ class Number:
         return asdict(self)
 
     @staticmethod
+    def of_manifest(manifest: dict) -> "Number | None":
+        """That of an artifact; None where its circuit ends in the logits."""
+        stored = manifest["number"]
+        return None if stored is None else Number.from_json(stored)
+
+    @staticmethod
     def from_json(data: dict) -> "Number":
         """The inverse of `to_json`."""
         fixed = {name: tuple(data[name]) for name in ("limits", "weights")}

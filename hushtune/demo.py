@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hushtune.configs.errors import ArtifactError
 from hushtune.configs.loading import load_config
+from hushtune.configs.units import readable_bytes
 from hushtune.eval.accuracy import evaluate_run
 from hushtune.eval.plots import draw_query
 from hushtune.fhe.artifact import Artifact
@@ -90,8 +91,8 @@ def _identify_all(
             _title(given) + ("" if good else "  (wrong)"),
             "-" if probability is None else f"{probability:.0%}",
             f"{seconds:.1f}",
-            f"{costs.query_bytes / 1000:.0f} KB",
-            f"{costs.response_bytes / 1000:.0f} KB",
+            readable_bytes(costs.query_bytes),
+            readable_bytes(costs.response_bytes),
         )
         say(f"clip {number} of {len(clips)}: {answer.text} ({seconds:.1f} s)")
     console.print(table)
@@ -116,9 +117,9 @@ def _summarise(
     result, manifest = run.read_json("result.json"), recognizer.artifact.manifest
     quantized, costs = result["quantized"], manifest["costs"]
     clips = quantized["clips_known"] + quantized["clips_unknown"]
-    pbs, keys = manifest["circuit"]["pbs"], costs["evaluation_key_bytes"] / 1e6
+    pbs, keys = manifest["circuit"]["pbs"], readable_bytes(costs["evaluation_key_bytes"])
     work = (
-        f"{pbs} table look-ups (PBS) a query; evaluation keys {keys:.0f} MB, sent once"
+        f"{pbs} table look-ups (PBS) a query; evaluation keys {keys}, sent once"
         if pbs
         else "No table look-ups, so no evaluation keys"
     )

@@ -17,6 +17,9 @@ in the config (``spectrum.kind``):
     column k of n is the (k + 1/2) / n quantile over time of the log power, less its mean over
     neighbouring bands (a lifter that takes off what an equalizer, a loudspeaker or broadband
     noise adds), scaled to unit deviation. Quantiles do not depend on the order of frames.
+    With ``more_windows`` the spectra are taken over windows of several lengths. With
+    ``compression: pcen`` L is (E / (eps + M)^0.98 + 2)^0.5 - 2^0.5 instead of a logarithm, M the
+    power E smoothed over the last 0.4 s (per-channel energy normalisation, Wang et al. 2017).
 ``audio``
     No spectrum: the samples of the crop at a low rate, brought to unit power, in blocks:
     [1, blocks, samples of a block].
@@ -28,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchaudio.functional import resample
+from torchaudio.functional import lfilter, resample
 from torchaudio.transforms import MelSpectrogram
 
 from ..configs.schema import Audio, MelSpectrum, SignalSettings, Spectrum
@@ -37,6 +40,8 @@ MAGNITUDE_POWER = 0.5
 RELATION_POWER = 0.25
 DYNAMIC_FLOOR = 0.1
 """Added to a band's power relative to its mean: noise would fill what lies below."""
+PCEN_SECONDS, PCEN_GAIN, PCEN_BIAS, PCEN_POWER = 0.4, 0.98, 2.0, 0.5
+"""Of per-channel energy normalisation, as its authors set them."""
 LEVEL_FLOOR = 1e-6
 """Added to power relative to the clip's mean before levels are taken."""
 LEVEL_NEIGHBOURS = 17
@@ -101,7 +106,8 @@ class FrontEnd:
         """Channels, bands and columns of an image before values are left out."""
         if isinstance(self.spectrum, MelSpectrum):
             return 1, self.signal.bands, self.spectrum.frames
-        channels = 1 + 2 * len(self.spectrum.distances) + self.spectrum.levels
+        scales = 1 + len(self.spectrum.more_windows)
+        channels = scales * (1 + 2 * len(self.spectrum.distances)) + self.spectrum.levels
         return channels, self.signal.bands, self.spectrum.bins
 
     def frames(self, samples: int) -> int:
@@ -130,7 +136,8 @@ class FrontEnd:
 
         Each band is taken relative to its own mean power (so an equalizer and the recording
         level drop out), floored at -10 dB of it (where noise would fill it anyway), its
-        logarithm centred, and the crop scaled to unit deviation.
+        logarithm centred, and the crop scaled to unit deviation. With ``compression: pcen`` that
+        takes the place of floor and logarithm.
 
         Args:
             power: mel power, float [clips, bands, frames].
@@ -142,7 +149,11 @@ class FrontEnd:
         valid = (torch.arange(power.shape[2]) < lengths[:, None])[:, None].to(power)
         count = lengths[:, None, None]
         band_mean = (power * valid).sum(2, keepdim=True) / count
-        log = torch.log(power / (band_mean + 1e-20) + DYNAMIC_FLOOR) * valid
+        relative = power / (band_mean + 1e-20)
+        if getattr(self.spectrum, "compression", "log") == "pcen":
+            log = self._pcen(relative) * valid
+        else:
+            log = torch.log(relative + DYNAMIC_FLOOR) * valid
         log = (log - log.sum(2, keepdim=True) / count) * valid
         deviation = (log.square().sum((1, 2), keepdim=True) / (count * power.shape[1])).sqrt()
         return (log / (deviation + 1e-6)).clamp(-3, 3)
@@ -212,6 +223,20 @@ class FrontEnd:
         unseen[self.kept] = False
         return whole.masked_fill(unseen.view_as(whole), torch.nan)
 
+    def _pcen(self, power: Tensor) -> Tensor:
+        """Per-channel energy normalisation: [clips, bands, frames] -> the same shape."""
+        frames = PCEN_SECONDS * self.signal.sample_rate_hz / self.hop
+        share = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
+        first = power[..., :1]
+        smooth = first + lfilter(
+            power - first,
+            torch.tensor([1.0, share - 1.0]),
+            torch.tensor([share, 0.0]),
+            clamp=False,
+        )
+        gain = (smooth + 1e-6) ** -PCEN_GAIN
+        return (power * gain + PCEN_BIAS) ** PCEN_POWER - PCEN_BIAS**PCEN_POWER
+
     def _levels(self, power: Tensor, lengths: Tensor) -> Tensor:
         """Quantiles over time of the log power: [clips, bands, frames] -> [clips, bands, bins]."""
         stride = max(1, self.window // self.hop)  # frames that do not overlap say it all
@@ -233,9 +258,21 @@ class FrontEnd:
 
     def _modulation(self, crop: Tensor, lengths: Tensor) -> list[Tensor]:
         """Averaged spectrum: [clips, bands, frames] -> channels, [clips, bands, bins] each."""
+        lengths_and_hops = [(self.spectrum.window_seconds, self.spectrum.hop_seconds)]
+        lengths_and_hops += [(more, more / 4) for more in self.spectrum.more_windows]
+        return [
+            channel
+            for window, hop in lengths_and_hops
+            for channel in self._scale(crop, lengths, window, hop)
+        ]
+
+    def _scale(
+        self, crop: Tensor, lengths: Tensor, window_seconds: float, hop_seconds: float
+    ) -> list[Tensor]:
+        """The same over windows of one length."""
         seconds = self.hop / self.signal.sample_rate_hz
-        window = min(round(self.spectrum.window_seconds / seconds), self.crop_frames)
-        hop = max(1, round(self.spectrum.hop_seconds / seconds))
+        window = min(round(window_seconds / seconds), self.crop_frames)
+        hop = max(1, round(hop_seconds / seconds))
         own = lengths.clamp(max=window)  # a clip shorter than a window has one of its own length
         spectrum = self._windows(crop, own, window, hop)
         starts = torch.arange(spectrum.shape[2]) * hop

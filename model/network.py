@@ -17,7 +17,14 @@ from brevitas.inject.enum import RestrictValueType
 from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
 from torch import Tensor, nn
 
-from ..configs.schema import ConvLayer, FilterBankLayer, NetworkSettings, PoolLayer
+from ..configs.schema import (
+    ConvLayer,
+    DenseLayer,
+    FilterBankLayer,
+    Layer,
+    NetworkSettings,
+    PoolLayer,
+)
 from .frontend import IMAGE_LIMIT
 
 WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8, 5: 5.0, 6: 6.0, 7: 7.0, 8: 8.0}
@@ -138,22 +145,17 @@ class Network(nn.Module):
         shape: tuple[int, ...] = image_shape
         self.positions = 1
         for layer in settings.layers:
+            before, shape = shape, shape_after(layer, shape)
             if isinstance(layer, PoolLayer):
-                self.positions = math.prod(shape[1:])
-                shape = shape[:1]
+                self.positions = math.prod(before[1:])
                 break
             bank = isinstance(layer, FilterBankLayer)
-            if bank:
-                layer = ConvLayer(
-                    kind="conv", channels=layer.filters, kernel=(layer.blocks, shape[2])
-                )
-            if isinstance(layer, ConvLayer):
-                linear, shape = self._conv(layer, shape)
-                norm: nn.Module = nn.BatchNorm2d(layer.channels)
+            if isinstance(layer, DenseLayer):
+                linear = self._linear(math.prod(before), layer.units, settings.weight_bits)
+                norm: nn.Module = nn.BatchNorm1d(layer.units)
             else:
-                linear = self._linear(math.prod(shape), layer.units, settings.weight_bits)
-                shape = (layer.units,)
-                norm = nn.BatchNorm1d(layer.units)
+                linear = self._conv(layer, before)
+                norm = nn.BatchNorm2d(shape[0])
             rounding = (
                 AccumulatorRounding(settings.rounding_bits)
                 if quantized and settings.rounding_bits is not None
@@ -237,29 +239,22 @@ class Network(nn.Module):
         with torch.no_grad():
             weight.copy_(filters.view_as(weight))
 
-    def _conv(self, layer: ConvLayer, shape: tuple[int, ...]):
-        channels, bands, columns = shape
-        kernel = (min(layer.kernel[0], bands), min(layer.kernel[1], columns))
-        out = (
-            layer.channels,
-            (bands - kernel[0]) // layer.stride[0] + 1,
-            (columns - kernel[1]) // layer.stride[1] + 1,
-        )
+    def _conv(self, layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...]) -> nn.Module:
+        kernel, stride = _window(layer, shape)
         arguments = dict(
-            in_channels=channels,
-            out_channels=layer.channels,
+            in_channels=shape[0],
+            out_channels=shape_after(layer, shape)[0],
             kernel_size=kernel,
-            stride=layer.stride,
+            stride=stride,
             bias=False,
         )
         if not self.quantized:
-            return nn.Conv2d(**arguments), out
-        conv = qnn.QuantConv2d(
+            return nn.Conv2d(**arguments)
+        return qnn.QuantConv2d(
             **arguments,
             weight_quant=LearnedWeightQuant,
             weight_bit_width=self.settings.weight_bits,
         )
-        return conv, out
 
     def _linear(self, inputs: int, outputs: int, bits: int) -> nn.Module:
         if not self.quantized:
@@ -281,6 +276,29 @@ class Network(nn.Module):
             collect_stats_steps=30,
             return_quant_tensor=True,
         )
+
+
+def shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What a layer makes of channels, bands and columns: the shape of its output, of one clip."""
+    if isinstance(layer, PoolLayer):
+        return shape[:1]
+    if isinstance(layer, DenseLayer):
+        return (layer.units,)
+    kernel, stride = _window(layer, shape)
+    channels = layer.filters if isinstance(layer, FilterBankLayer) else layer.channels
+    return channels, *(
+        (size - width) // step + 1
+        for size, width, step in zip(shape[1:], kernel, stride, strict=True)
+    )
+
+
+def _window(
+    layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Kernel and step of a convolution over an image of that shape."""
+    if isinstance(layer, FilterBankLayer):
+        return (layer.blocks, shape[2]), (1, 1)
+    return (min(layer.kernel[0], shape[1]), min(layer.kernel[1], shape[2])), layer.stride
 
 
 def _plain(values) -> Tensor:

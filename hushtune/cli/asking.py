@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import typer
 from hushtune.configs.errors import ConfigError, HushtuneError
+from hushtune.configs.units import readable_bytes
 
-from hushtune.cli.output import console, say, size
+from hushtune.cli.output import console, say
 
 app = typer.Typer()
 
@@ -181,9 +182,9 @@ def _remotely(remote, clip, top: int):
             if progress.step == "waiting":
                 note = f"{progress.position - 1} before" if progress.position > 1 else "next"
             if progress.step == "preparing" and progress.sent_bytes:
-                note = f"{size(progress.sent_bytes)} of keys"
+                note = f"{readable_bytes(progress.sent_bytes)} of keys"
             if progress.received_bytes:
-                note = size(progress.received_bytes)
+                note = readable_bytes(progress.received_bytes)
             bar.update(task, description=progress.step, total=total, completed=done, note=note)
 
         return remote.identify(clip, top=top, on_progress=show)
@@ -239,7 +240,8 @@ def _answer_text(clip: Path, answer) -> str:
         lines.append(f"  {place}. {match.song.name}{probable}")
     if costs.query_bytes:
         lines.append(
-            f"  sent {size(costs.query_bytes)}, received {size(costs.response_bytes)}, "
+            f"  sent {readable_bytes(costs.query_bytes)}, "
+            f"received {readable_bytes(costs.response_bytes)}, "
             f"server {costs.compute_seconds:.1f} s"
         )
     lines += [f"  note: {note}" for note in answer.notes]
@@ -256,9 +258,10 @@ def _manifest_text(manifest: dict, parts: tuple[str, ...]) -> str:
         f"parts here  {', '.join(parts)}",
         f"circuit     {circuit['pbs']} PBS, widest value {circuit['widest_bits']} bits, "
         f"p_error {circuit['p_error']:.2g}",
-        f"a query     {size(costs['query_bytes'])} up, {size(costs['response_bytes'])} down, "
+        f"a query     {readable_bytes(costs['query_bytes'])} up, "
+        f"{readable_bytes(costs['response_bytes'])} down, "
         f"{costs['compute_seconds']:.1f} s on the machine that exported it",
-        f"keys        {size(costs['evaluation_key_bytes'])} uploaded once, "
+        f"keys        {readable_bytes(costs['evaluation_key_bytes'])} uploaded once, "
         f"{costs['key_seconds']:.1f} s to make",
     ]
     if accuracy:

@@ -106,7 +106,9 @@ def sweep(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder; RUNS/NAME-sweep where not given."),
+        typer.Option(
+            "--out", "-o", help="Folder; RUNS/NAME-sweep, by the name of FILE, where not given."
+        ),
     ] = None,
 ) -> None:
     """Train, compile and run variants of a configuration: what accuracy costs, as table and plot.

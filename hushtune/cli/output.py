@@ -13,15 +13,6 @@ def say(text: str) -> None:
     messages.print(text, markup=False)
 
 
-def size(count: float) -> str:
-    """Bytes, for people: ``7.6 MB``."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
 def config_of(path: Path):
     """The configuration that a command was given: a file, a shipped one's name, or a run's."""
     from hushtune.configs.loading import load_config

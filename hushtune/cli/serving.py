@@ -9,8 +9,9 @@ from types import NoneType
 from typing import Annotated, get_args
 
 import typer
+from hushtune.configs.units import readable_bytes
 
-from hushtune.cli.output import console, say, size
+from hushtune.cli.output import console, say
 from hushtune.service.settings import ServiceSettings
 
 app = typer.Typer()
@@ -90,8 +91,8 @@ def load_test(
     ]
     lines += [
         f"{row.clients:>7}{row.queries:>9}{row.queries_a_minute:>10.1f}{row.p50_seconds:>8.2f}"
-        f"{row.p95_seconds:>8.2f}{row.compute_seconds:>8.2f}{size(row.server_bytes):>10}"
-        f"{size(row.worker_bytes):>10}{size(row.growth_bytes):>10}"
+        f"{row.p95_seconds:>8.2f}{row.compute_seconds:>8.2f}{readable_bytes(row.server_bytes):>10}"
+        f"{readable_bytes(row.worker_bytes):>10}{readable_bytes(row.growth_bytes):>10}"
         for row in rows
     ]
     console.print("\n".join(lines), markup=False)

@@ -19,9 +19,14 @@ def file(linear_run, tmp_path_factory):
     (folder / "runs" / ".cache").symlink_to(linear_run.cache)
     points = [
         {"name": "base"},
-        {"name": "bits-9", "note": "nine bits", "changes": {"fhe": {"response_bits": 9}}},
+        {
+            "name": "bits-9",
+            "note": "nine bits",
+            "encrypted_clips": 3,
+            "changes": {"fhe": {"response_bits": 9}},
+        },
     ]
-    sweep = {"base": "base.yaml", "encrypted_clips": 4, "points": points}
+    sweep = {"title": "Two", "base": "base.yaml", "encrypted_clips": 4, "points": points}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
     return folder / "sweep.yaml"
 
@@ -36,6 +41,7 @@ def frontier(file):
 
 def test_points_are_measured_in_real_fhe(frontier):
     base, shorter = frontier.points
+    assert (base.encrypted_clips, shorter.encrypted_clips) == (4, 3)
     assert base.pbs == 0 and base.image_values == 200
     assert base.quantized_figures.top1 > 0.9
     assert base.encrypted_agrees == 1, "a circuit without look-ups is exact"
@@ -59,7 +65,8 @@ def test_a_changed_point_alone_is_measured_again(file, frontier, tmp_path):
     changed = file.with_name("changed.yaml")
     changed.write_text(yaml.safe_dump(sweep))
     messages = []
-    again = run_sweep(load_sweep(changed), announce=messages.append)
+    folder = load_sweep(file).folder
+    again = run_sweep(load_sweep(changed), folder=folder, announce=messages.append)
     assert again.points[0] == frontier.points[0]
     assert again.points[1].response_bytes > frontier.points[1].response_bytes
     assert not any(message.startswith("Point base") for message in messages)
@@ -76,7 +83,8 @@ def test_a_point_that_does_not_compile_is_told_and_the_others_stay(
     data["points"] = [{"name": "wide", "changes": {"fhe": {"p_error": 0.5}}}, data["points"][0]]
     changed = file.with_name("wide.yaml")
     changed.write_text(yaml.safe_dump(data))
-    result = run_sweep(load_sweep(changed), announce=[].append)
+    folder = load_sweep(file).folder
+    result = run_sweep(load_sweep(changed), folder=folder, announce=[].append)
     assert result.points == frontier.points[:1]
     assert "cannot compile" in result.failed["wide"]
     write_frontier(result, tmp_path / "F.md")
@@ -87,7 +95,7 @@ def test_the_page_shows_every_point(frontier, tmp_path):
     write_frontier(frontier, tmp_path / "FRONTIER.md")
     page = (tmp_path / "FRONTIER.md").read_text()
     assert "| bits-9 |" in page or "| **bits-9** |" in page
-    assert "nine bits" in page
+    assert page.startswith("# Two") and "nine bits" in page
     assert (tmp_path / "frontier" / "frontier.png").stat().st_size > 20_000
     stored = Frontier.model_validate_json((tmp_path / "frontier" / "frontier.json").read_bytes())
     assert stored == frontier

@@ -7,7 +7,11 @@ import torchaudio
 from hushtune.configs.schema import Audio, MelSpectrum, ModulationSpectrum, SignalSettings
 from hushtune.model.frontend import FrontEnd, make_front_end
 
-SPECTRA = [MelSpectrum(kind="mel"), ModulationSpectrum(bins=6, distances=(1, 4))]
+SPECTRA = [
+    MelSpectrum(kind="mel"),
+    ModulationSpectrum(bins=6, distances=(1, 4)),
+    ModulationSpectrum(bins=6, distances=(1,), more_windows=(5.0,), compression="pcen"),
+]
 SMALL = SignalSettings(bands=16, crop_seconds=4)
 
 
@@ -104,6 +108,30 @@ def test_ten_seconds_take_under_fifty_milliseconds(spectrum):
         front_end.query_image(wave)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.05
+
+
+def test_further_windows_add_the_channels_of_their_own():
+    both = FrontEnd(SMALL, ModulationSpectrum(bins=4, distances=(1,), more_windows=(1.0,)))
+    short = ModulationSpectrum(bins=4, distances=(1,), window_seconds=1.0, hop_seconds=0.25)
+    image, wave = both.query_image(music(4)), music(4)
+    assert both.image_shape == image.shape == (7, 16, 4)
+    first = FrontEnd(SMALL, ModulationSpectrum(bins=4, distances=(1,))).query_image(wave)
+    assert torch.equal(image[:3], first[:3]) and torch.equal(image[6], first[3])
+    assert torch.allclose(image[3:6], FrontEnd(SMALL, short).query_image(wave)[:3], atol=1e-5)
+
+
+def test_pcen_follows_its_formula():
+    """Against a plain loop: Wang et al. 2017, equations 1 and 2."""
+    front_end = FrontEnd(SMALL, ModulationSpectrum(bins=4, compression="pcen"))
+    power = torch.rand(1, 2, 60) ** 4
+    smooth, expected = power[..., 0].clone(), torch.empty_like(power)
+    frames = 0.4 / 0.032
+    share = (np.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
+    for frame in range(60):
+        smooth = (1 - share) * smooth + share * power[..., frame]
+        gained = power[..., frame] / (1e-6 + smooth) ** 0.98
+        expected[..., frame] = (gained + 2) ** 0.5 - 2**0.5
+    assert torch.allclose(front_end._pcen(power), expected, atol=1e-5)
 
 
 def test_modulation_follows_its_formula():

@@ -1,0 +1,10 @@
+"""Amounts, for people."""
+
+
+def readable_bytes(count: float) -> str:
+    """Bytes in decimal units: ``150 B``, ``37 KB``, ``7.6 MB``."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    if count < 1e6:
+        return f"{count / 1e3:.0f} KB" if count >= 1e4 else f"{count / 1e3:.1f} KB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
