@@ -9,7 +9,13 @@ from ..model.decision import Decision
 
 @dataclass(frozen=True)
 class Song:
-    """An entry of the catalogue, as the client knows it. `artist` is empty where unknown."""
+    """An entry of the catalogue, as the client knows it.
+
+    Attributes:
+        id: as the catalogue gives it.
+        title: of the track.
+        artist: empty where unknown.
+    """
 
     id: str
     title: str
@@ -23,9 +29,12 @@ class Song:
 
 @dataclass(frozen=True)
 class Match:
-    """A song and the probability that the clip is a piece of it.
+    """A song that a clip may be of.
 
-    `probability` is None where the server answers with a number alone.
+    Attributes:
+        song: which.
+        probability: that the clip is a piece of it, 0 to 1; None where the server answers with a
+            number alone.
     """
 
     song: Song
@@ -34,7 +43,15 @@ class Match:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a query cost: seconds of each step, bytes that crossed. None where not taken."""
+    """What a query cost; None for a step that was not taken.
+
+    Attributes:
+        encrypt_seconds: of the client, from the image to the query.
+        compute_seconds: of the server.
+        decrypt_seconds: of the client, from the response to the answer.
+        query_bytes: sent.
+        response_bytes: received.
+    """
 
     encrypt_seconds: float | None = None
     compute_seconds: float | None = None
@@ -49,6 +66,13 @@ class Answer:
 
     Where the server answers with the song's number (``fhe.answer``), there is one match or none,
     and nobody knows how probable it is.
+
+    Attributes:
+        matches: best first, as many as were asked for; given for an unknown clip, too.
+        unknown_probability: that the clip is none of the songs, 0 to 1; None with a number.
+        is_unknown: whether it is taken for none of them.
+        notes: remarks on the clip, for people.
+        costs: seconds and bytes.
     """
 
     matches: tuple[Match, ...]
@@ -68,7 +92,11 @@ class Answer:
         return "unknown" if self.is_unknown else self.matches[0].song.name
 
     def with_costs(self, **changes: float | int) -> "Answer":
-        """The same answer with some costs filled in."""
+        """The same answer with some costs filled in.
+
+        Args:
+            changes: values of `Costs` by name.
+        """
         return replace(self, costs=replace(self.costs, **changes))
 
     def to_json(self) -> dict:

@@ -66,6 +66,9 @@ class Client:
     def save_keys(self, path: str | PathLike) -> None:
         """Write all keys to a file that only this user can read (mode 0600), unencrypted.
 
+        Args:
+            path: of a file that does not exist yet; its folder is made.
+
         Raises:
             KeyFileError: the file exists, or cannot be written.
         """
@@ -89,6 +92,9 @@ class Client:
 
     def load_keys(self, path: str | PathLike) -> None:
         """Read keys written by `save_keys`.
+
+        Args:
+            path: of the file.
 
         Raises:
             KeyFileError: missing, damaged, or made for another artifact.
@@ -115,6 +121,9 @@ class Client:
     def image(self, clip: Clip) -> tuple[np.ndarray, tuple[str, ...]]:
         """What would be encrypted: the clip's spectrum, and remarks on the clip.
 
+        Args:
+            clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
+
         Returns:
             float32 [channels, bands, columns], and remarks for the user.
 
@@ -135,6 +144,9 @@ class Client:
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.
 
+        Args:
+            clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
+
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
             KeyFileError: no keys yet.
@@ -142,7 +154,14 @@ class Client:
         return self.encrypt_image(self.image(clip)[0])
 
     def encrypt_image(self, image: np.ndarray) -> bytes:
-        """The encrypted query of a spectrum, float [channels, bands, columns]."""
+        """The encrypted query of a spectrum.
+
+        Args:
+            image: from `image`, float [channels, bands, columns].
+
+        Raises:
+            KeyFileError: no keys yet.
+        """
         key_id = self.key_id
         payload = self._model.quantize_encrypt_serialize(image[None].astype(np.float32))
         return Envelope(b"Q", self.artifact.id, key_id, payload).pack()
@@ -169,7 +188,13 @@ class Client:
         )
 
     def answer(self, logits: np.ndarray, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
-        """The answer that logits, float [songs + 1], stand for."""
+        """The answer that logits stand for.
+
+        Args:
+            logits: float [songs + 1], the last one for "unknown".
+            top: how many matches to give.
+            notes: remarks to pass on.
+        """
         artifact = self.artifact
         if artifact.number is not None:
             number = int(artifact.number.numbers(logits[None])[0])
@@ -178,6 +203,9 @@ class Client:
 
     def decrypt_logits(self, response: bytes) -> np.ndarray:
         """The logits in a server's response: float [songs + 1].
+
+        Args:
+            response: what `Server.run` returned.
 
         Raises:
             ProtocolError: damaged, made with other keys, or a number.
@@ -189,6 +217,9 @@ class Client:
 
     def decrypt_number(self, response: bytes) -> int:
         """The song's number in a server's response: 1 for the first song, 0 for "unknown".
+
+        Args:
+            response: what `Server.run` returned.
 
         Raises:
             ProtocolError: damaged, made with other keys, or logits.

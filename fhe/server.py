@@ -13,7 +13,12 @@ from .wire import Envelope
 
 
 class EvaluationKeys:
-    """A client's evaluation keys, ready to compute with."""
+    """A client's evaluation keys, ready to compute with; made by `Server.load_keys`.
+
+    Args:
+        key_id: of the client's key set, 16 bytes.
+        keys: as Concrete reads them.
+    """
 
     def __init__(self, key_id: bytes, keys: fhe.EvaluationKeys):
         self.key_id = key_id
@@ -36,6 +41,9 @@ class Server:
 
     def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
         """Open a client's evaluation keys once, for many queries.
+
+        Args:
+            evaluation_keys: from `Client.evaluation_keys`.
 
         Raises:
             ProtocolError: damaged, or made for another artifact.

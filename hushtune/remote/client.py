@@ -356,7 +356,20 @@ class AsyncRemoteClient:
 class RemoteClient:
     """Identifies clips through a service; a context manager.
 
-    The same as `AsyncRemoteClient`, with the same arguments, for programs that do not use asyncio.
+    The same as `AsyncRemoteClient`, for programs that do not use asyncio.
+
+    Args:
+        url: of the service, such as ``http://127.0.0.1:8714``.
+        token: bearer token, where the service asks for one.
+        keys: key file, made where it does not exist; one for each artifact in the user's data
+            folder where None.
+        folder: for client parts, keys and notes of what was uploaded; the user's own folders for
+            cache and data where None.
+        artifact: how the id must begin of the artifact served, if another one shall be refused.
+        timeout: seconds to wait for any single answer of the service.
+
+    Raises:
+        ServiceError: not an address, or not a token.
     """
 
     def __init__(
@@ -403,7 +416,17 @@ class RemoteClient:
         return self._call(lambda: self._remote.prepare(on_progress))
 
     def identify(self, clip: Clip, *, top: int = 3, on_progress: Listener | None = None) -> Answer:
-        """Identify a clip, see `AsyncRemoteClient.identify`."""
+        """Identify a clip.
+
+        Args:
+            clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
+            top: how many matches to give.
+            on_progress: told of every step, in another thread.
+
+        Raises:
+            AudioError: undecodable, shorter than 1 s, or silent.
+            ServiceError: the service cannot be reached, refuses, or failed.
+        """
         return self._call(lambda: self._remote.identify(clip, top=top, on_progress=on_progress))
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""The README's cheap commands work, and the files it names are there."""
+"""The commands of README, guide and operations exist, the cheap ones work; examples are whole."""
 
 import re
 import shlex
@@ -7,14 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from hushtune.configs.loading import parse_config
+from typer.testing import CliRunner
+
+from hushtune.cli import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+GUIDES = [(ROOT / "docs" / name).read_text() for name in ("guide.md", "operations.md")]
 CHEAP = "hushtune config"
 
 
+def blocks(languages, texts=(README, *GUIDES)):
+    for text in texts:
+        yield from re.findall(rf"```(?:{languages})\n(.*?)```", text, re.S)
+
+
 def commands():
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", README, re.S):
+    for block in blocks("sh|console"):
         for line in block.splitlines():
             command = line.removeprefix("$ ").split("  #")[0].strip()
             if command.startswith("hushtune "):
@@ -26,10 +37,8 @@ def test_every_command_named_exists(command, tmp_path):
     """The command's options are known to its help; cheap commands really run."""
     words = shlex.split(command)[1:]
     name = words[:2] if words[0] in ("config", "report") else words[:1]
-    shown = subprocess.run(
-        [sys.executable, "-m", "hushtune", *name, "--help"], capture_output=True, text=True
-    )
-    assert shown.returncode == 0
+    shown = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
     for option in re.findall(r"(?<!\S)--[a-z-]+", command):
         assert option in shown.stdout
     if command.startswith(CHEAP):
@@ -42,14 +51,26 @@ def test_every_command_named_exists(command, tmp_path):
 
 
 def test_there_are_commands():
-    assert len(set(commands())) >= 5
+    assert len(set(commands())) >= 20
 
 
 def test_python_examples_compile():
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert blocks
-    for block in blocks:
+    found = list(blocks("python"))
+    assert len(found) >= 3
+    for block in found:
         compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_every_part_of_a_configuration_is_right(block, tmp_path):
+    whole = {"name": "mine", "catalogue": {"kind": "folder", "path": "/music"}}
+    parse_config({**whole, **yaml.safe_load(block)}, name="guide", folder=tmp_path)
+
+
+def test_the_guides_table_of_points_is_what_is_shipped():
+    rows = re.findall(r"^\| `([a-z-]+)` \| ", GUIDES[0], re.M)
+    shipped = {path.stem for path in (ROOT / "configs").glob("*.yaml")} - {"demo", "fma_small"}
+    assert set(rows) == shipped
 
 
 def test_links_and_pictures_exist():

@@ -1,0 +1,48 @@
+"""Run `hushtune demo` in an empty folder, and put what it prints and draws into README and docs.
+
+python docs/run_demo.py   # minutes
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from hushtune.eval.markdown import replace_part
+from hushtune.eval.report import machine
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- demo: written by docs/run_demo.py -->", "<!-- end of demo -->"
+FILES = re.compile(r"^(spectrogram|artifact) .*\n?", re.M)
+
+
+def transcript(printed: str, when: str) -> str:
+    """The README's part: what the demo ended with, without the paths of the machine it ran on."""
+    shown = FILES.sub("", printed).strip("\n")
+    return f"What `make demo` ends with ({when}):\n\n```\n{shown}\n```"
+
+
+def main() -> None:
+    """See the module's docstring."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "hushtune", "demo"],
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "80"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        shutil.copy(Path(folder) / "runs" / "demo" / "query.png", DOCS / "query.png")
+    m = machine()
+    when = f"{m.cores} cores of an {m.processor}, {date.today()}"
+    replace_part(README, BEGIN, END, transcript(done.stdout, when) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The tutorial's code runs as it stands, and prints what the page says as far as it must."""
+
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "tutorial.md").read_text("utf-8")
+NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+
+
+def script():
+    """docs/run_tutorial.py as a module."""
+    spec = spec_from_file_location("run_tutorial", DOCS / "run_tutorial.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """What each block prints, and the folder it drew into."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    return script().run_blocks(TEXT, folder), folder
+
+
+def test_every_block_prints_what_the_page_shows(ran):
+    """Word for word; only figures, which depend on the machine, may differ."""
+    printed, _ = ran
+    shown = [
+        (match["output"] or "").strip("\n")
+        for match in re.finditer(
+            r"```python\n.*?```\n(?:\n```text\n(?P<output>.*?)```\n)?", TEXT, re.S
+        )
+    ]
+    assert len(shown) == len(printed) > 15
+    for here, there in zip(printed, shown, strict=True):
+        assert words(here) == words(there)
+
+
+def test_what_the_page_concludes_holds_here_too(ran):
+    text = "\n".join(ran[0])
+    found, rejected = (
+        float(re.search(pattern, text)[1])
+        for pattern in (r"quantized right song first.*: ([\d.]+)%", r"songs rejected ([\d.]+)%")
+    )
+    assert found > 97 and rejected > 90
+    right, clips = map(int, re.search(r"(\d+) of (\d+) right under real FHE", text).groups())
+    assert right >= clips - 1
+    assert 48 < float(re.search(r"equal in both: ([\d.]+)%", text)[1]) < 52
+
+
+def test_every_picture_it_shows_is_drawn(ran):
+    for name in re.findall(r"\(tutorial/(\w+\.png)\)", TEXT):
+        assert (ran[1] / name).stat().st_size > 10_000
+        assert (DOCS / "tutorial" / name).exists()
+
+
+def test_outputs_are_written_below_their_blocks():
+    text = "a\n```python\nprint(1)\n```\n\n```text\nold\n```\nb\n```python\nx = 1\n```\n"
+    renewed = script().with_outputs(text, ["new", ""])
+    assert renewed == text.replace("old", "new")
+
+
+def words(text: str) -> str:
+    """A text without its figures, and without how they are aligned."""
+    text = re.sub(r"(?<=for example )[0-9a-f ]{8,}", "", text)
+    return " ".join(NUMBER.sub("#", text).split())
