@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..configs.units import readable_bytes
 from ..training.files import write_atomically
@@ -155,10 +155,12 @@ def render(frontier: Frontier, picture: str) -> str:
     if not frontier.points:
         return f"# {frontier.title}\n\nNo point is measured yet.\n"
     m, first = frontier.machine, frontier.points[0]
+    days = sorted({point.created[:10] for point in frontier.points})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     lines = [
         f"# {frontier.title}",
         "",
-        f"Made by `{frontier.command}` on {frontier.created[:10]} ({m.processor}, {m.cores} cores, "
+        f"Made by `{frontier.command}` on {when} ({m.processor}, {m.cores} cores, "
         f"{m.memory_bytes / 2**30:.0f} GiB). One training of each variant; "
         f"{first.known_clips:,} clips of known songs and {first.unknown_clips:,} of unknown ones "
         f"under noise and rooms unseen in training, {first.encrypted_clips} of them in real FHE. "
@@ -270,9 +272,21 @@ def write_table(frontier: Frontier, file: Path) -> None:
     replace_part(file, BEGIN, END, compact(frontier))
 
 
+def read_frontier(page: Path) -> Frontier | None:
+    """What a sweep's page was made of, from the JSON beside it; None where there is none."""
+    try:
+        return Frontier.model_validate_json((_folder(page) / "frontier.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _folder(page: Path) -> Path:
+    return page.with_suffix("").with_name(page.stem.lower())
+
+
 def write_frontier(frontier: Frontier, page: Path) -> None:
     """Write a sweep's page; its plot and JSON go to a folder of its name beside it."""
-    folder = page.with_suffix("").with_name(page.stem.lower())
+    folder = _folder(page)
     folder.mkdir(parents=True, exist_ok=True)
     if frontier.points:
         draw_frontier(frontier.points, folder / "frontier.png")

@@ -10,7 +10,8 @@ runs/corpus-sweep/
 ```
 
 A finished point is kept; an interrupted one goes on where its training stopped. Variants that make
-the same images share them.
+the same images share them. Points that a published page holds count as finished, too, if they were
+measured with the same settings on such a machine: a long sweep can be made in several sittings.
 """
 
 import hashlib
@@ -131,6 +132,7 @@ def run_sweep(
     *,
     folder: Path | None = None,
     only: tuple[str, ...] = (),
+    published: Frontier | None = None,
     command: str = "hushtune.eval.sweep",
     announce: Callable[[str], None] = print,
 ) -> Frontier:
@@ -140,6 +142,8 @@ def run_sweep(
         sweep: from `load_sweep`.
         folder: everything is written here; ``<runs>/<name of the file>-sweep`` where None.
         only: names of the points to measure; all where empty.
+        published: points measured earlier, from `frontier.read_frontier`; those of the same
+            settings and processor are taken as they are.
         command: what to state in the result.
         announce: told in one line each what happens.
 
@@ -156,12 +160,14 @@ def run_sweep(
         if name not in names:
             raise ConfigError(f"only={name}: no such point. There are: {', '.join(names)}.")
     previous: TrainingData | None = None
-    results, failed = [], {}
+    results, failed, here = [], {}, machine()
+    alike = published is not None and published.machine.runs_like(here)
+    earlier = {point.digest: point for point in published.points} if alike else {}
     for place, (point, config) in enumerate(zip(sweep.file.points, sweep.configs, strict=True), 1):
         path = folder / "points" / f"{point.name}.json"
         clips = point.encrypted_clips or sweep.file.encrypted_clips
         digest = _digest(config, clips, sweep.file.cores)
-        result = _finished(path, digest)
+        result = _finished(path, digest) or earlier.get(digest)
         if result is None and (not only or point.name in only):
             announce(f"Point {point.name} ({place} of {len(names)})")
             run = _point_run(folder, point, config, announce)
@@ -178,22 +184,23 @@ def run_sweep(
             previous, result = data, measured
             release_workers()
         if result is not None:
-            results.append(result.model_copy(update={"note": point.note}))
+            results.append(result.model_copy(update={"name": point.name, "note": point.note}))
     if previous is not None:
         remove_images(previous)
     return Frontier(
         title=sweep.file.title,
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        machine=machine(),
+        machine=here,
         points=results,
         failed=failed,
     )
 
 
 def _digest(config: Config, encrypted_clips: int, cores: tuple[int, ...]) -> str:
-    settings = config.model_dump(mode="json", exclude={"name", "runs"})
-    text = json.dumps([3, settings, encrypted_clips, cores])
+    settings = config.model_dump(exclude={"name", "runs"})
+    # of a path the name alone, so that it is the same in another checkout
+    text = json.dumps([4, settings, encrypted_clips, cores], default=lambda path: path.name)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

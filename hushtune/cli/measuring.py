@@ -98,7 +98,10 @@ def sweep(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(help="Write the page here, too, with its plot in a folder beside it."),
+        typer.Option(
+            help="Write the page here, too, with its plot in a folder beside it; points that "
+            "it holds already are kept."
+        ),
     ] = None,
     table: Annotated[
         Path | None,
@@ -117,7 +120,7 @@ def sweep(
 
     Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
     """
-    from hushtune.eval.frontier import summary, write_frontier, write_table
+    from hushtune.eval.frontier import read_frontier, summary, write_frontier, write_table
     from hushtune.eval.sweep import load_sweep, run_sweep
 
     variants = load_sweep(file)
@@ -127,6 +130,7 @@ def sweep(
             variants,
             folder=folder,
             only=tuple(only or ()),
+            published=read_frontier(page) if page is not None else None,
             command=" ".join(["hushtune", *sys.argv[1:]]),
             announce=say,
         )

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from hushtune.configs.errors import CompileError, ConfigError
 from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
-from hushtune.eval.frontier import Frontier, best, write_frontier
+from hushtune.eval.frontier import Frontier, best, read_frontier, write_frontier
 from hushtune.eval.sweep import load_sweep, run_sweep
 
 
@@ -57,6 +57,23 @@ def test_a_finished_sweep_measures_nothing_again(file, frontier):
 
     again = run_sweep(load_sweep(file), announce=refuse)
     assert again.points == frontier.points
+
+
+def test_points_of_a_published_page_are_not_measured_again(file, frontier, tmp_path):
+    write_frontier(frontier, tmp_path / "PAGE.md")
+    published = read_frontier(tmp_path / "PAGE.md")
+
+    def refuse(message):
+        raise AssertionError(message)
+
+    elsewhere = tmp_path / "elsewhere"
+    again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
+    assert again.points == frontier.points
+    faster = published.machine.model_copy(update={"processor": "another"})
+    published = published.model_copy(update={"machine": faster})
+    with pytest.raises(AssertionError, match="Point base"):
+        run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
+    assert read_frontier(tmp_path / "NOTHING.md") is None
 
 
 def test_a_changed_point_alone_is_measured_again(file, frontier, tmp_path):
