@@ -13,7 +13,7 @@ LOCK := locks/python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.versi
 PIP := -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs lock clean
+.PHONY: help install demo test lint docs transcripts lock clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -42,6 +42,10 @@ lint: $(READY)  ## ruff alone
 docs: $(READY)  ## build the docs site into build/docs; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
+
+transcripts: $(READY)  ## run demo and tutorial anew, and write what they print and draw into README and docs
+	$(BIN)/python docs/run_demo.py
+	$(BIN)/python docs/run_tutorial.py
 
 lock: $(READY)  ## resolve the dependencies anew for this Python
 	$(BIN)/python $(PIP) install --dry-run --ignore-installed --report lock.json ".[dev]" setuptools==75.3.0
