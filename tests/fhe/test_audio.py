@@ -6,7 +6,6 @@ from hushtune.configs.loading import parse_config
 from hushtune.fhe.client import Client
 from hushtune.fhe.compiling import export
 from hushtune.fhe.diagram import LEFT, draw_pipeline
-from hushtune.fhe.server import Server
 from hushtune.model.audio import read_clip
 from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_test_clips
@@ -61,10 +60,8 @@ def test_the_client_only_resamples_and_scales(artifact, tiny_clips):
     assert np.corrcoef(image.ravel()[: len(wave)], wave[: image.size])[0, 1] > 0.98
 
 
-def test_encrypted_audio_gives_the_song_number(artifact, run):
-    client, server = Client(artifact), Server(artifact)
-    client.create_keys()
-    keys = server.load_keys(client.evaluation_keys())
+def test_encrypted_audio_gives_the_song_number(sides, run):
+    client, server, keys = sides
     split = run.split()
     clips = list_test_clips(run.config, split)[::4]
     images = clip_images(clips, run.config, run.front_end()).images

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.fhe.client import Client
 from hushtune.fhe.compiling import HEADROOM, export
-from hushtune.fhe.server import Server
 from hushtune.fhe.wire import Envelope
 from hushtune.model.frontend import IMAGE_LIMIT
 from hushtune.model.network import network_logits
@@ -18,13 +16,6 @@ from hushtune.service.layout import Layouts
 @pytest.fixture(scope="module")
 def artifact(linear_run):
     return export(linear_run, linear_run.path("artifact"))
-
-
-@pytest.fixture(scope="module")
-def sides(artifact):
-    client, server = Client(artifact), Server(artifact)
-    client.create_keys()
-    return client, server, server.load_keys(client.evaluation_keys())
 
 
 def execute(sides, image):

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 from hushtune.configs.errors import ProtocolError
-from hushtune.fhe.client import Client
 from hushtune.fhe.compiling import export
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, fit_number, numbers_of
-from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits
 from hushtune.training.clips import clip_images, list_test_clips
 from hushtune.training.run import Run
@@ -87,13 +85,6 @@ def number_run(linear_run):
 @pytest.fixture(scope="module")
 def artifact(number_run):
     return export(number_run, number_run.path("number"))
-
-
-@pytest.fixture(scope="module")
-def sides(artifact):
-    client, server = Client(artifact), Server(artifact)
-    client.create_keys()
-    return client, server, server.load_keys(client.evaluation_keys())
 
 
 def test_real_fhe_gives_the_number_that_the_circuit_gives_in_the_clear(sides, number_run):
