@@ -412,7 +412,16 @@ class RemoteClient:
         return self._call(self._remote.info)
 
     def prepare(self, on_progress: Listener | None = None) -> Client:
-        """Fetch the client part, make or load the keys, upload the evaluation keys."""
+        """Fetch the client part, make or load the keys, upload the evaluation keys.
+
+        Args:
+            on_progress: told of what is sent, in another thread.
+
+        Raises:
+            ServiceError: no service there, or it refuses.
+            ArtifactError: its artifact was made with other versions, or is not to be trusted.
+            KeyFileError: the key file is damaged, or another artifact's.
+        """
         return self._call(lambda: self._remote.prepare(on_progress))
 
     def identify(self, clip: Clip, *, top: int = 3, on_progress: Listener | None = None) -> Answer:

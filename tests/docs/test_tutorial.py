@@ -1,5 +1,6 @@
 """The tutorial's code runs as it stands, and prints what the page says as far as it must."""
 
+import codeop
 import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -24,6 +25,17 @@ def ran(tmp_path_factory):
     """What each block prints, and the folder it drew into."""
     folder = tmp_path_factory.mktemp("tutorial")
     return script().run_blocks(TEXT, folder), folder
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.S))
+def test_blocks_can_be_pasted_at_a_prompt(code):
+    """Line by line; Enter ends a loop at the end of a block."""
+    complete, lines = codeop.CommandCompiler(), []
+    for line in [*code.splitlines(), "", ""]:
+        lines.append(line)
+        if complete("\n".join(lines), symbol="single") is not None:
+            lines.clear()
+    assert not lines
 
 
 def test_every_block_prints_what_the_page_shows(ran):
