@@ -2,7 +2,9 @@
 
 
 def readable_bytes(count: float) -> str:
-    """Bytes in decimal units: ``150 B``, ``37 KB``, ``7.6 MB``."""
+    """Bytes in decimal units: ``150 B``, ``37 KB``, ``7.6 MB``, ``-1.2 KB``."""
+    if count < 0:
+        return f"-{readable_bytes(-count)}"
     if count < 1000:
         return f"{count:.0f} B"
     if count < 1e6:

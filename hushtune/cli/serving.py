@@ -87,12 +87,12 @@ def load_test(
         return
     lines = [
         f"{'clients':>7}{'queries':>9}{'a minute':>10}{'p50 s':>8}{'p95 s':>8}{'FHE s':>8}"
-        f"{'server':>10}{'workers':>10}{'growth':>10}"
+        f"{'server':>10}{'workers':>10}{'growth':>11}"
     ]
     lines += [
         f"{row.clients:>7}{row.queries:>9}{row.queries_a_minute:>10.1f}{row.p50_seconds:>8.2f}"
         f"{row.p95_seconds:>8.2f}{row.compute_seconds:>8.2f}{readable_bytes(row.server_bytes):>10}"
-        f"{readable_bytes(row.worker_bytes):>10}{readable_bytes(row.growth_bytes):>10}"
+        f"{readable_bytes(row.worker_bytes):>10}{readable_bytes(row.growth_bytes):>11}"
         for row in rows
     ]
     console.print("\n".join(lines), markup=False)
