@@ -1,5 +1,6 @@
 """The report's pictures. Every system has its own marker, line and grey value beside its colour."""
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import LogLocator  # noqa: E402
+from matplotlib.ticker import LogFormatter, LogLocator, NullLocator  # noqa: E402
+from matplotlib.transforms import Bbox  # noqa: E402
 
 STYLES = {
     FLOAT: ("#555555", "s", ":"),
@@ -24,6 +26,9 @@ STYLES = {
     LANDMARKS: ("#66a182", "x", "-."),
 }
 """Colour, marker and line; their luminance differs, too."""
+LEAST_MISSED = 0.1
+"""Percent that a plot of a sweep shows where nothing was missed."""
+MISSED_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90)
 HATCHES = {FLOAT: "", QUANTIZED: "//", SIMULATED: "..", ENCRYPTED: "xx"}
 PROTOCOL_TITLES = {
     "conditions": "unseen noise and rooms",
@@ -61,20 +66,21 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
         picture: PNG to write.
     """
     axes_of = (
-        ("server seconds a query", [p.compute_seconds for p in points]),
-        ("table look-ups (PBS) a query", [p.pbs for p in points]),
-        ("response (MB)", [p.response_bytes / 1e6 for p in points]),
+        ("server seconds a query", "log", [p.compute_seconds for p in points]),
+        ("table look-ups (PBS) a query", "symlog", [p.pbs for p in points]),
+        ("response (MB)", "log", [p.response_bytes / 1e6 for p in points]),
     )
     measures = (
-        ("DIR at 1 % false alarms (%)", [100 * p.quantized_figures.dir for p in points]),
-        ("top-1 (%)", [100 * p.quantized_figures.top1 for p in points]),
+        ("DIR at 1 % false alarms (%)", [p.quantized_figures.dir for p in points]),
+        ("top-1 (%)", [p.quantized_figures.top1 for p in points]),
     )
     figure, rows = plt.subplots(
         2, 3, figsize=(14, 8.5), layout="constrained", sharex="col", sharey="row"
     )
-    for row, (what, heights) in zip(rows, measures, strict=True):
-        for axis, (_, places) in zip(row, axes_of, strict=True):
-            networks = [p.pbs > 0 for p in points]
+    networks = [p.pbs > 0 for p in points]
+    for row, (what, shares) in zip(rows, measures, strict=True):
+        misses = [max(100 * (1 - share), LEAST_MISSED) for share in shares]
+        for axis, (_, scale, places) in zip(row, axes_of, strict=True):
             for deep, colour, marker, label in (
                 (False, "#0b3c5d", "o", "no hidden layer"),
                 (True, "#d1495b", "D", "hidden layers"),
@@ -82,22 +88,54 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
                 chosen = [i for i, one in enumerate(networks) if one == deep]
                 axis.scatter(
                     [places[i] for i in chosen],
-                    [heights[i] for i in chosen],
+                    [misses[i] for i in chosen],
                     color=colour,
                     marker=marker,
                     label=label if chosen else None,
                     zorder=3,
                 )
-            for point, x, y in zip(points, places, heights, strict=True):
-                axis.annotate(point.name, (x, y), (4, 4), textcoords="offset points", fontsize=7)
+            axis.set_xscale(scale)
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            if scale == "log":
+                axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
             axis.grid(alpha=0.3)
-            axis.margins(x=0.12)
+            axis.margins(x=0.15, y=0.1)
+        row[0].set_yscale("log")  # of what is missed: between 98 and 99 % lies half of it
+        row[0].set_yticks(MISSED_TICKS, [f"{100 - missed:g}" for missed in MISSED_TICKS])
+        row[0].yaxis.set_minor_locator(NullLocator())
+        row[0].set_ylim(1.2 * max(misses), min(misses) / 1.2)
         row[0].set_ylabel(what)
-    for axis, (against, _) in zip(rows[1], axes_of, strict=True):
+        for axis, (*_, places) in zip(row, axes_of, strict=True):
+            _name_points(axis, [p.name for p in points], places, misses)
+    for axis, (against, *_) in zip(rows[1], axes_of, strict=True):
         axis.set_xlabel(against)
     figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle("What accuracy costs: each point one trained and compiled variant")
     _save(figure, picture)
+
+
+def _name_points(axis, names: list[str], xs: list[float], ys: list[float]) -> None:
+    """Write names beside points, as far as there is room: the first ones first."""
+    figure = axis.figure
+    figure.draw_without_rendering()
+    spots = axis.transData.transform(list(zip(xs, ys, strict=True)))
+    taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
+    for name, x, y in zip(names, xs, ys, strict=True):
+        for dx, dy in product((6, -6), (-3, 5, -11, 13, -19)):
+            text = axis.annotate(
+                name,
+                (x, y),
+                (dx, dy),
+                textcoords="offset points",
+                fontsize=7,
+                ha="left" if dx > 0 else "right",
+            )
+            box = text.get_window_extent()
+            inside = axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _save(figure, path: Path) -> None:
