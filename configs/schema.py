@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
+WeightBits = Annotated[int, Field(strict=True, ge=2, le=8)]
 
 
 class Settings(BaseModel):
@@ -249,6 +250,12 @@ class FilterBankLayer(Settings):
     """Lowest frequency they begin with, in Hz; the others follow in equal ratios."""
     f_max_hz: Annotated[float, Field(gt=0)] = 1800.0
     """Highest frequency, in Hz."""
+    weight_bits: WeightBits = 8
+    """Bits of the filters' weights; more than those of later layers, because faint bands are
+    amplified, so that all of them come out equally loud."""
+    rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
+    """Bits kept of what a filter gives before its magnitude is looked up; more than in later
+    layers, because music swells and fades. Exact where ``network.rounding_bits`` is null."""
 
 
 class PoolLayer(Settings):
@@ -258,7 +265,6 @@ class PoolLayer(Settings):
 
 
 Layer = Annotated[ConvLayer | DenseLayer | FilterBankLayer | PoolLayer, Field(discriminator="kind")]
-WeightBits = Annotated[int, Field(strict=True, ge=2, le=8)]
 
 
 class NetworkSettings(Settings):
@@ -368,7 +374,7 @@ class FheSettings(Settings):
     and judges; or the song's number alone (0 for "unknown"), decided under FHE."""
     p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Allowed probability that one table look-up is off. Where ``answer`` is ``number``, at most
-    1e-6 is used: one of its look-ups that is off can name any song."""
+    1 / (4000 songs) is used, for one of its look-ups that is off can name any song."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
     parameter_strategy: Literal["auto", "mono", "precision", "precision_and_norm2"] = "auto"

@@ -43,9 +43,11 @@ from .timing import timed
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
-SAFE_P_ERROR = 1e-6
-"""Of look-ups that find the song's number: one that is off can name any song, and there are
-thousands, while a network averages over its errors."""
+MISLED = 1e-3
+"""Share of queries of which a look-up that finds the song's number may be off: one that is can name
+any song, while a network averages over its errors."""
+LOOK_UPS = 4
+"""About so many a song find the number."""
 HEADROOM = 1.25
 """How much further than those a clip may drive the logits of a network without hidden layers."""
 
@@ -68,10 +70,10 @@ def compile_network(
     Raises:
         CompileError: the compiler found no parameters, or met something it cannot compile.
     """
-    kept = network.settings.rounding_bits
+    kept = network.kept_bits
     rounding = None
-    if kept is not None and len(network.blocks):
-        rounding = {"n_bits": kept, "method": settings.rounding_method.upper()}
+    if kept:
+        rounding = {"n_bits": max(kept), "method": settings.rounding_method.upper()}
     strategy = settings.parameter_strategy
     if strategy == "auto":
         strategy = "precision" if number is None else "precision_and_norm2"
@@ -84,17 +86,17 @@ def compile_network(
         multi_parameter_strategy="precision" if mono else strategy,
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
             # otherwise a second look-up is added from five kept bits upwards
-            approximate_clipping_start_precision=max(5, (kept or 0) + 1)
+            approximate_clipping_start_precision=max(5, max(kept, default=0) + 1)
         ),
     )
     try:
-        with warnings.catch_warnings(), exact_weights(), ending_in(number):
+        with warnings.catch_warnings(), exact_weights(kept), ending_in(number):
             warnings.simplefilter("ignore")
             return compile_brevitas_qat_model(
                 network.for_export(),
                 torch.from_numpy(calibration),
                 rounding_threshold_bits=rounding,
-                p_error=settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
+                p_error=_p_error(settings, number),
                 configuration=configuration,
             )
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -102,6 +104,12 @@ def compile_network(
             f"Concrete cannot compile this network: {_first_line(error)}. Fewer bits or "
             "units, a higher fhe.p_error or fewer network.rounding_bits may help."
         ) from error
+
+
+def _p_error(settings: FheSettings, number: Number | None) -> float:
+    if number is None:
+        return settings.p_error
+    return min(settings.p_error, MISLED / (LOOK_UPS * number.songs))
 
 
 def _first_line(error: Exception) -> str:

@@ -7,17 +7,21 @@ was trained for, which costs seconds, larger keys, and exactness. Here the step 
 is found and kept.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
 import concrete.ml.torch.compile
 import numpy as np
 from concrete.ml.quantization import QuantizedArray
+from concrete.ml.quantization.base_quantized_op import QuantizedMixingOp
 from concrete.ml.quantization.post_training import PostTrainingQATImporter
 from concrete.ml.quantization.quantizers import UniformQuantizationParameters
 
 MOST_BITS = 8
+BLOCK = re.compile(r"/blocks\.(\d+)/linear/")
+"""What the operations of a hidden layer are named after."""
 TOLERANCE = 1e-3
 """How far from a whole number of steps a weight may lie, in steps."""
 
@@ -47,7 +51,25 @@ def step_between(values: np.ndarray) -> tuple[float, int] | None:
 
 
 class ExactImporter(PostTrainingQATImporter):
-    """Concrete ML's importer of quantized networks, with exact weights."""
+    """Concrete ML's importer of quantized networks, with exact weights.
+
+    Attributes:
+        kept_bits: of the accumulators of each hidden layer, in order; all as Concrete ML would
+            where empty.
+    """
+
+    kept_bits: tuple[int, ...] = ()
+
+    def _calibrate_layers_activation(self, calibrate_mode, quantized_op, *data, quantizers):
+        layer = BLOCK.match(quantized_op.op_instance_name)
+        if layer and self.kept_bits and isinstance(quantized_op, QuantizedMixingOp):
+            quantized_op.rounding_threshold_bits = {
+                **quantized_op.rounding_threshold_bits,
+                "n_bits": self.kept_bits[int(layer[1])],
+            }
+        return super()._calibrate_layers_activation(
+            calibrate_mode, quantized_op, *data, quantizers=quantizers
+        )
 
     def _process_initializer(self, n_bits, values):
         if isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.floating):
@@ -69,7 +91,13 @@ class ExactImporter(PostTrainingQATImporter):
 
 
 @contextmanager
-def exact_weights() -> Iterator[None]:
-    """Within, Concrete ML compiles quantized networks with their own integer weights."""
-    with patch.object(concrete.ml.torch.compile, "PostTrainingQATImporter", ExactImporter):
+def exact_weights(kept_bits: Sequence[int] = ()) -> Iterator[None]:
+    """Within, Concrete ML compiles quantized networks with their own integer weights.
+
+    Args:
+        kept_bits: of the accumulators of each hidden layer, in order; all as many as Concrete ML
+            is told where empty.
+    """
+    importer = type("Importer", (ExactImporter,), {"kept_bits": tuple(kept_bits)})
+    with patch.object(concrete.ml.torch.compile, "PostTrainingQATImporter", importer):
         yield

@@ -156,11 +156,10 @@ class Network(nn.Module):
             else:
                 linear = self._conv(layer, before)
                 norm = nn.BatchNorm2d(shape[0])
-            rounding = (
-                AccumulatorRounding(settings.rounding_bits)
-                if quantized and settings.rounding_bits is not None
-                else None
-            )
+            kept = settings.rounding_bits
+            if kept is not None and bank:
+                kept = layer.rounding_bits
+            rounding = AccumulatorRounding(kept) if quantized and kept is not None else None
             self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
@@ -176,6 +175,11 @@ class Network(nn.Module):
         out = out.flatten(1) if out.dim() > 2 else out
         return _plain(self.head(out))
 
+    @property
+    def kept_bits(self) -> list[int]:
+        """Bits kept of the accumulators of each hidden layer; empty where all are exact."""
+        return [block.rounding.bits for block in self.blocks if block.rounding is not None]
+
     def logit_step(self) -> float:
         """What all logits of the quantized network are whole multiples of."""
         last = self.blocks[-1].activation if len(self.blocks) else self.entry
@@ -187,6 +191,8 @@ class Network(nn.Module):
     def adopt(self, twin: "Network") -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them."""
         self.load_state_dict(twin.state_dict(), strict=False)
+        if any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers):
+            self._level_filters()
         for module in self.modules():
             if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
                 bits = int(module.quant_weight_bit_width().item())
@@ -217,6 +223,19 @@ class Network(nn.Module):
             self.head = wide
         self.exported = True
         return self.eval()
+
+    def _level_filters(self) -> None:
+        """Make all filters equally loud, so that rounding leaves none of them fewer levels.
+
+        Batch norm takes the gains off again.
+        """
+        filters, norm = self.blocks[0].linear, self.blocks[0].norm
+        with torch.no_grad():
+            loudness = norm.running_var.sqrt()
+            gain = loudness.mean() / loudness
+            filters.weight.mul_(gain.view(-1, 1, 1, 1))
+            norm.running_mean.mul_(gain)
+            norm.running_var.mul_(gain.square())
 
     def start_filters(self, rate_hz: float) -> None:
         """Let the first layer's filters begin as cosines under a Hann window.
@@ -253,7 +272,11 @@ class Network(nn.Module):
         return qnn.QuantConv2d(
             **arguments,
             weight_quant=LearnedWeightQuant,
-            weight_bit_width=self.settings.weight_bits,
+            weight_bit_width=(
+                layer.weight_bits
+                if isinstance(layer, FilterBankLayer)
+                else self.settings.weight_bits
+            ),
         )
 
     def _linear(self, inputs: int, outputs: int, bits: int) -> nn.Module:

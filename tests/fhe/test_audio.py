@@ -16,17 +16,23 @@ SETTINGS = {
     "spectrum": {"kind": "audio", "rate_hz": 2000, "block": 200},
     "network": {
         "layers": [
-            {"kind": "filterbank", "filters": 10, "f_max_hz": 900},
+            {"kind": "filterbank", "filters": 10, "f_max_hz": 900, "rounding_bits": 5},
             {"kind": "conv", "channels": 24, "kernel": [12, 1], "stride": [9, 1]},
             {"kind": "pool"},
         ],
         "input_bits": 5,
-        "weight_bits": 4,
+        "weight_bits": 3,
         "activation_bits": 3,
-        "head_bits": 4,
-        "rounding_bits": 5,
+        "head_bits": 3,
+        "rounding_bits": 4,
     },
-    "fhe": {"answer": "number", "calibration_clips": 50, "check_clips": 2, "tolerance": 0.5},
+    "fhe": {
+        "answer": "number",
+        "parameter_strategy": "precision",  # found sooner than the default
+        "calibration_clips": 50,
+        "check_clips": 2,
+        "tolerance": 0.5,
+    },
 }
 
 

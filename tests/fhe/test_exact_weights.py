@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.configs.schema import ConvLayer, DenseLayer, FheSettings, NetworkSettings
+from hushtune.configs.schema import (
+    ConvLayer,
+    DenseLayer,
+    FheSettings,
+    FilterBankLayer,
+    NetworkSettings,
+)
 from hushtune.fhe.compiling import compile_network
 from hushtune.fhe.exact_weights import step_between
 from hushtune.model.network import Network
@@ -56,3 +62,27 @@ def test_the_circuit_holds_the_networks_own_integers(layers):
             constant.size == integers.size and sorted(constant.ravel()) == sorted(integers.ravel())
             for constant in constants
         ), "the circuit's weights are not the network's"
+
+
+def test_each_layer_keeps_its_own_bits():
+    torch.manual_seed(0)
+    layers = (
+        FilterBankLayer(kind="filterbank", filters=4, rounding_bits=5, f_max_hz=400),
+        ConvLayer(kind="conv", channels=3, kernel=(4, 1), stride=(4, 1)),
+    )
+    settings = NetworkSettings(layers=layers, input_bits=4, weight_bits=3, rounding_bits=3)
+    network = Network(settings, (1, 8, 20), 6, quantized=True)
+    images = torch.randn(320, 1, 8, 20).clamp(-4, 4)
+    network.train()
+    for part in images.split(8):
+        network(part)
+    assert network.kept_bits == [5, 3]
+    graph = compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
+    kept = {
+        node.output.shape[1]: (
+            node.inputs[0].dtype.bit_width - node.properties["kwargs"]["lsbs_to_remove"]
+        )
+        for node in graph.query_nodes(custom_filter=lambda node: "round" in str(node.properties))
+        if "lsbs_to_remove" in node.properties.get("kwargs", {})
+    }
+    assert kept == {4: 5, 3: 3}, "by channels"

@@ -104,6 +104,36 @@ def test_a_mean_over_positions_becomes_part_of_the_head(quantized):
     assert network.positions == 12
 
 
+def test_the_quantized_networks_filters_are_equally_loud():
+    """And it computes what its twin computes: batch norm takes the gains off."""
+    torch.manual_seed(2)
+    settings = NetworkSettings(
+        layers=(BANK, LONG, POOL),
+        input_bits=8,
+        weight_bits=8,
+        head_bits=8,
+        activation_bits=6,
+        rounding_bits=None,
+    )
+    twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
+    with torch.no_grad():
+        twin.blocks[0].linear.weight.mul_(torch.tensor([1.0, 10.0, 0.1]).view(3, 1, 1, 1))
+    images = torch.randn(400, 1, 40, 50)
+    for part in [*images.split(10)] * 4:  # statistics of batch norm settle slowly
+        twin.train()(part)
+    network.adopt(twin)
+    network.blocks[0].norm.momentum = 0.0  # keeps the statistics of the twin
+    for part in images.split(10):
+        network.train()(part)
+    with torch.no_grad():
+        heard = [net.blocks[0].linear(net.entry(images)) for net in (twin, network)]
+        loud, even = (getattr(h, "value", h).std((0, 2, 3)) for h in heard)
+        plain, quantized = twin.eval()(images), network.eval()(images)
+    assert loud.max() > 50 * loud.min()
+    assert even.max() < 1.1 * even.min()
+    assert torch.corrcoef(torch.stack([plain.flatten(), quantized.flatten()]))[0, 1] > 0.98
+
+
 def test_filters_hear_their_own_frequency():
     settings = NetworkSettings(layers=(BANK, LONG, POOL))
     network = Network(settings, (1, 40, 50), 7, quantized=False)
