@@ -374,7 +374,7 @@ class FheSettings(Settings):
     and judges; or the song's number alone (0 for "unknown"), decided under FHE."""
     p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Allowed probability that one table look-up is off. Where ``answer`` is ``number``, at most
-    1 / (4000 songs) is used, for one of its look-ups that is off can name any song."""
+    1e-6 is used: one of its look-ups that is off can name any song."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
     parameter_strategy: Literal["auto", "mono", "precision", "precision_and_norm2"] = "auto"

@@ -43,11 +43,10 @@ from .timing import timed
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
-MISLED = 1e-3
-"""Share of queries of which a look-up that finds the song's number may be off: one that is can name
-any song, while a network averages over its errors."""
-LOOK_UPS = 4
-"""About so many a song find the number."""
+SAFE_P_ERROR = 1e-6
+"""Of look-ups that find the song's number: one that is off can name any song, and there are
+thousands, while a network averages over its errors. (For few songs more errors would do, but take
+larger keys and no fewer seconds.)"""
 HEADROOM = 1.25
 """How much further than those a clip may drive the logits of a network without hidden layers."""
 
@@ -96,7 +95,7 @@ def compile_network(
                 network.for_export(),
                 torch.from_numpy(calibration),
                 rounding_threshold_bits=rounding,
-                p_error=_p_error(settings, number),
+                p_error=settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
                 configuration=configuration,
             )
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -104,12 +103,6 @@ def compile_network(
             f"Concrete cannot compile this network: {_first_line(error)}. Fewer bits or "
             "units, a higher fhe.p_error or fewer network.rounding_bits may help."
         ) from error
-
-
-def _p_error(settings: FheSettings, number: Number | None) -> float:
-    if number is None:
-        return settings.p_error
-    return min(settings.p_error, MISLED / (LOOK_UPS * number.songs))
 
 
 def _first_line(error: Exception) -> str:
