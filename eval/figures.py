@@ -79,7 +79,7 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
     )
     networks = [p.pbs > 0 for p in points]
     for row, (what, shares) in zip(rows, measures, strict=True):
-        misses = [max(100 * (1 - share), LEAST_MISSED) for share in shares]
+        misses = _missed(shares)
         for axis, (_, scale, places) in zip(row, axes_of, strict=True):
             for deep, colour, marker, label in (
                 (False, "#0b3c5d", "o", "no hidden layer"),
@@ -105,19 +105,23 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
         row[0].yaxis.set_minor_locator(NullLocator())
         row[0].set_ylim(1.2 * max(misses), min(misses) / 1.2)
         row[0].set_ylabel(what)
-        for axis, (*_, places) in zip(row, axes_of, strict=True):
-            _name_points(axis, [p.name for p in points], places, misses)
     for axis, (against, *_) in zip(rows[1], axes_of, strict=True):
         axis.set_xlabel(against)
     figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle("What accuracy costs: each point one trained and compiled variant")
+    figure.draw_without_rendering()  # names are placed when everything else has its place
+    for row, (_, shares) in zip(rows, measures, strict=True):
+        for axis, (*_, places) in zip(row, axes_of, strict=True):
+            _name_points(axis, [p.name for p in points], places, _missed(shares))
     _save(figure, picture)
+
+
+def _missed(shares: list[float]) -> list[float]:
+    return [max(100 * (1 - share), LEAST_MISSED) for share in shares]
 
 
 def _name_points(axis, names: list[str], xs: list[float], ys: list[float]) -> None:
     """Write names beside points, as far as there is room: the first ones first."""
-    figure = axis.figure
-    figure.draw_without_rendering()
     spots = axis.transData.transform(list(zip(xs, ys, strict=True)))
     taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
     for name, x, y in zip(names, xs, ys, strict=True):
@@ -131,7 +135,7 @@ def _name_points(axis, names: list[str], xs: list[float], ys: list[float]) -> No
                 ha="left" if dx > 0 else "right",
             )
             box = text.get_window_extent()
-            inside = axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1
+            inside = all(axis.bbox.contains(*corner) for corner in (box.min, box.max))
             if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break

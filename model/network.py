@@ -150,16 +150,15 @@ class Network(nn.Module):
                 self.positions = math.prod(before[1:])
                 break
             bank = isinstance(layer, FilterBankLayer)
+            bits = layer if bank else settings
             if isinstance(layer, DenseLayer):
                 linear = self._linear(math.prod(before), layer.units, settings.weight_bits)
                 norm: nn.Module = nn.BatchNorm1d(layer.units)
             else:
-                linear = self._conv(layer, before)
+                linear = self._conv(layer, before, bits.weight_bits)
                 norm = nn.BatchNorm2d(shape[0])
-            kept = settings.rounding_bits
-            if kept is not None and bank:
-                kept = layer.rounding_bits
-            rounding = AccumulatorRounding(kept) if quantized and kept is not None else None
+            rounds = quantized and settings.rounding_bits is not None
+            rounding = AccumulatorRounding(bits.rounding_bits) if rounds else None
             self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
@@ -258,7 +257,9 @@ class Network(nn.Module):
         with torch.no_grad():
             weight.copy_(filters.view_as(weight))
 
-    def _conv(self, layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...]) -> nn.Module:
+    def _conv(
+        self, layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...], bits: int
+    ) -> nn.Module:
         kernel, stride = _window(layer, shape)
         arguments = dict(
             in_channels=shape[0],
@@ -272,11 +273,7 @@ class Network(nn.Module):
         return qnn.QuantConv2d(
             **arguments,
             weight_quant=LearnedWeightQuant,
-            weight_bit_width=(
-                layer.weight_bits
-                if isinstance(layer, FilterBankLayer)
-                else self.settings.weight_bits
-            ),
+            weight_bit_width=bits,
         )
 
     def _linear(self, inputs: int, outputs: int, bits: int) -> nn.Module:

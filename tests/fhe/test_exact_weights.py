@@ -13,6 +13,17 @@ from hushtune.fhe.exact_weights import step_between
 from hushtune.model.network import Network
 
 
+def compiled(settings, shape):
+    """A network that met random images, and the graph of its circuit."""
+    torch.manual_seed(0)
+    network = Network(settings, shape, 6, quantized=True)
+    images = torch.randn(320, *shape).clamp(-4, 4)
+    network.train()
+    for part in images.split(8):
+        network(part)
+    return network, compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
 def test_the_step_is_found(bits):
     rng = np.random.default_rng(bits)
@@ -44,14 +55,8 @@ def test_one_level_is_enough():
     ids=["linear", "dense", "conv"],
 )
 def test_the_circuit_holds_the_networks_own_integers(layers):
-    torch.manual_seed(0)
     settings = NetworkSettings(layers=layers, input_bits=4, weight_bits=3, head_bits=2)
-    network = Network(settings, (2, 16, 4), 6, quantized=True)
-    images = torch.randn(80, 2, 16, 4).clamp(-4, 4)
-    network.train()
-    for part in images.split(8):
-        network(part)
-    graph = compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
+    network, graph = compiled(settings, (2, 16, 4))
     nodes = graph.query_nodes(custom_filter=lambda node: node.operation.value == "constant")
     constants = [np.asarray(node.evaluator()) for node in nodes]
     layers_of = [*(block.linear for block in network.blocks), network.head]
@@ -65,19 +70,13 @@ def test_the_circuit_holds_the_networks_own_integers(layers):
 
 
 def test_each_layer_keeps_its_own_bits():
-    torch.manual_seed(0)
     layers = (
         FilterBankLayer(kind="filterbank", filters=4, rounding_bits=5, f_max_hz=400),
         ConvLayer(kind="conv", channels=3, kernel=(4, 1), stride=(4, 1)),
     )
     settings = NetworkSettings(layers=layers, input_bits=4, weight_bits=3, rounding_bits=3)
-    network = Network(settings, (1, 8, 20), 6, quantized=True)
-    images = torch.randn(320, 1, 8, 20).clamp(-4, 4)
-    network.train()
-    for part in images.split(8):
-        network(part)
+    network, graph = compiled(settings, (1, 8, 20))
     assert network.kept_bits == [5, 3]
-    graph = compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
     kept = {
         node.output.shape[1]: (
             node.inputs[0].dtype.bit_width - node.properties["kwargs"]["lsbs_to_remove"]

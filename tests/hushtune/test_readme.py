@@ -51,7 +51,7 @@ def test_every_command_named_exists(command, tmp_path):
 
 
 def test_there_are_commands():
-    assert len(set(commands())) >= 15
+    assert len(set(commands())) >= 20
 
 
 def test_python_examples_compile():
