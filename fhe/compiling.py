@@ -288,7 +288,7 @@ def build(
 def _number(run: Run, network: Network, calibration: np.ndarray) -> Number:
     """How the circuit is to find the song's number."""
     labels, logits = run.calibration(quantized=True)
-    reached = network_logits(network, torch.from_numpy(calibration))[:, :-1]
+    reached = network_logits(network, torch.from_numpy(calibration))
     limits = (float(reached.min()), float(reached.max()))
     false_alarms = run.config.training.false_alarms
     return fit_number(logits, labels, network.logit_step(), limits, false_alarms)

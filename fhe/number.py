@@ -7,7 +7,8 @@ brackets):
 2. the *spread* [at most 256]: the sum of the logits' magnitudes, which grows with how much
    the clip resembles anything at all, and so is what a good match must be measured against;
 3. the highest level, by a tournament of pairs [K - 1]: max(a, b) = b + max(a - b, 0);
-4. the *verdict* [2]: known, if the highest level's weight exceeds the spread;
+4. the *verdict* [3]: known, if the highest level's weight exceeds the spread and what the logit of
+   "unknown" counts;
 5. the way back to the winner, if there is one [K - 1]: of each pair that it came from, the left
    one if its level is the winner's, else the right one, so that a tie goes to the song enrolled
    first;
@@ -62,6 +63,7 @@ class Number:
         weights: of the levels 0 to 15 in the verdict's sum, which accepts from 0.
         verdict_cut: low bits of that sum that are rounded away.
         spread: whether the spread is taken off that sum; a few songs' says nothing.
+        unknown: what a unit of the logit of "unknown" takes off that sum; 0 where it says nothing.
     """
 
     songs: int
@@ -72,6 +74,7 @@ class Number:
     weights: tuple[int, ...]
     verdict_cut: int
     spread: bool
+    unknown: float = 0.0
 
     @property
     def digits(self) -> int:
@@ -91,7 +94,7 @@ class Number:
         rounds = [self._levels(centred)]
         while rounds[-1].shape[1] > 1:
             rounds.append(_winners(rounds[-1]))
-        alive = self._accepted(rounds[-1], centred)
+        alive = self._accepted(rounds[-1], centred, logits[:, self.songs :])
         for entrants, winners in zip(rounds[-2::-1], rounds[:0:-1], strict=True):
             alive = _way_back(entrants, winners, alive)
         numbers = np.arange(1, self.songs + 1)
@@ -117,11 +120,21 @@ class Number:
         some = _rounded(centred[:, :: math.ceil(self.songs / SPREAD_SONGS)], self.cut)
         return np.sum(fhe.univariate(magnitude)(some), axis=1, keepdims=True)
 
-    def _accepted(self, best, centred):
+    def _against(self, unknown):
+        """What the logit of "unknown" counts: [clips, 1] -> [clips, 1]."""
+
+        def count(rounded):
+            return np.rint((rounded + self.centre) * self.step * self.unknown).astype(np.int64)
+
+        return fhe.univariate(count)(_rounded(unknown - self.centre, self.cut))
+
+    def _accepted(self, best, centred, unknown):
         """1 where the verdict is "known": [clips, 1]."""
         total = fhe.univariate(lambda levels: np.array(self.weights)[levels])(best)
         if self.spread:
             total = total - self._spread(centred)
+        if self.unknown:
+            total = total - self._against(unknown)
         step = 2**self.verdict_cut
         # rounded up to at least a step if, and only if, it is not negative
         total = _rounded(total + step // 2, self.verdict_cut)
@@ -243,25 +256,42 @@ def _with_verdict(
 ) -> Number:
     """The same levels with the verdict fitted."""
     centred = integers[:, : number.songs] - number.centre
-    levels, spread = number._levels(centred).max(1), number._spread(centred)[:, 0]
+    levels = number._levels(centred).max(1)
+    spread = number._spread(centred)[:, 0]
     limits = np.array(number.limits)
     values = np.append(limits[0], limits + np.diff(limits, append=2 * limits[-1] - limits[-2]) / 2)
-    fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
-    slopes = fitted.fit(np.stack([values[levels], spread], axis=1), known).coef_[0]
-    counts = bool(slopes[0] > 0 > slopes[1])
-    gain = slopes[0] / -slopes[1] if counts else 4 / (limits[1] - limits[0])
-    weights = np.rint(gain * values).astype(np.int64)
-    spread = spread if counts else np.zeros_like(spread)
-    total = weights[levels] - spread
+    said = {"best": values[levels], "spread": spread, "unknown": integers[:, -1] * number.step}
+    slopes = _slopes(said, known)
+    for name in ("spread", "unknown"):
+        if slopes[name] >= 0:  # says nothing, or the wrong thing
+            said.pop(name)
+            slopes = {"spread": 0.0, "unknown": 0.0} | _slopes(said, known)
+    counts = slopes["spread"] < 0
+    unit = -slopes["spread"] if counts else slopes["best"] * (limits[1] - limits[0]) / 4
+    weights = np.rint(slopes["best"] / unit * values).astype(np.int64)
+    number = replace(number, spread=counts, unknown=-slopes["unknown"] / unit)
+    against = np.zeros_like(spread)
+    if counts:
+        against = against + spread
+    if number.unknown:
+        against = against + number._against(integers[:, number.songs :])[:, 0]
+    total = weights[levels] - against
     weights -= int(np.floor(np.quantile(total[~known], 1 - false_alarms))) + 1
-    weights[0] = -np.abs(weights).max() - 1  # no song has a level: never accepted
-    widest = max(np.abs(weights).max(), HEADROOM * spread.max() - weights.min())
+    # no song has a level: never accepted
+    weights[0] = math.floor(min(-np.abs(weights).max(), HEADROOM * against.min())) - 1
+    widest = max(weights.max() - against.min(), against.max() - weights.min())
     return replace(
         number,
         weights=tuple(weights.tolist()),
-        verdict_cut=max(0, _signed_bits(widest) - VERDICT_BITS),
-        spread=counts,
+        verdict_cut=max(0, _signed_bits(HEADROOM * widest) - VERDICT_BITS),
     )
+
+
+def _slopes(said: dict[str, np.ndarray], known: np.ndarray) -> dict[str, float]:
+    """How much each of some numbers, float [clips], speaks for a known song."""
+    fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
+    slopes = fitted.fit(np.stack(list(said.values()), axis=1), known).coef_[0]
+    return dict(zip(said, slopes.tolist(), strict=True))
 
 
 def _signed_bits(largest: float) -> int:

@@ -58,11 +58,17 @@ class AccumulatorRounding(nn.Module):
     """Keeps the `bits` highest bits of integer accumulators, as Concrete's rounding does.
 
     Straight-through in the backward pass. Switched off for export, where the compiler does it.
+
+    Args:
+        bits: kept, with the sign.
+        wraps: the width is set once, by `fill`, and a value beyond it comes out at the other end;
+            otherwise the width follows the widest accumulator met in training.
     """
 
-    def __init__(self, bits: int):
+    def __init__(self, bits: int, *, wraps: bool = False):
         super().__init__()
         self.bits = bits
+        self.wraps = wraps
         self.enabled = True
         self.register_buffer("largest", torch.zeros(()))
 
@@ -71,17 +77,31 @@ class AccumulatorRounding(nn.Module):
         """Bits of the widest accumulator met, with its sign."""
         return math.ceil(math.log2(max(float(self.largest), 1.0) + 1)) + 1
 
-    def forward(self, values: Tensor, scale: Tensor) -> Tensor:
-        """Round `values` (integers times `scale`) to multiples of a power of two."""
-        if not self.enabled:
-            return values
-        if self.training:
+    def fill(self, width: int) -> None:
+        """Set the width in bits, with the sign."""
+        self.largest.fill_(2.0 ** (width - 1) - 1)
+
+    def forward(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Round `values` (integers times `scale`) to multiples of a power of two.
+
+        Returns:
+            The rounded values; where they wrap, also the sign that their look-up gets: a value
+            beyond the width turns into one within it, and what is looked up there is negated
+            (the ring of TFHE is negacyclic), once for each time it passes an end.
+        """
+        if self.training and not self.wraps:
             with torch.no_grad():
                 largest = (values.abs().amax() / scale.abs().amax()).detach()
                 self.largest.copy_(torch.maximum(self.largest * RANGE_DECAY, largest))
         step = scale.detach() * 2 ** max(self.width - self.bits, 0)
-        rounded = torch.floor(values / step + 0.5) * step
-        return values + (rounded - values).detach()
+        rounded = torch.floor(values / step + 0.5)
+        sign = None
+        if self.wraps:
+            levels = 2 ** min(self.bits, self.width)
+            turns = torch.floor(rounded.detach() / levels + 0.5)
+            rounded = rounded - turns * levels
+            sign = 1.0 - 2.0 * turns.remainder(2)
+        return values + (rounded * step - values).detach(), sign
 
 
 class LogMagnitude(nn.Module):
@@ -104,11 +124,12 @@ class Block(nn.Module):
 
     def forward(self, values):
         """Apply the block; quantized blocks take and return Brevitas' QuantTensor."""
-        out = self.linear(values)
+        out, sign = self.linear(values), None
         if self.rounding is not None and self.rounding.enabled:
             scale = values.scale * self.linear.quant_weight().scale
-            out = self.rounding(_plain(out), scale)
-        return self.activation(self.norm(_plain(out)))
+            out, sign = self.rounding(_plain(out), scale)
+        out = self.activation(self.norm(_plain(out)))
+        return out if sign is None else out.set(value=out.value * sign)
 
 
 class Network(nn.Module):
@@ -158,7 +179,7 @@ class Network(nn.Module):
                 linear = self._conv(layer, before, bits.weight_bits)
                 norm = nn.BatchNorm2d(shape[0])
             rounds = quantized and settings.rounding_bits is not None
-            rounding = AccumulatorRounding(bits.rounding_bits) if rounds else None
+            rounding = AccumulatorRounding(bits.rounding_bits, wraps=bank) if rounds else None
             self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
@@ -187,11 +208,17 @@ class Network(nn.Module):
         step = float(scale * self.head.quant_weight().scale)
         return step if self.exported else step / self.positions
 
-    def adopt(self, twin: "Network") -> None:
-        """Start from the floating-point twin: its weights, and weight scales that fit them."""
+    def adopt(self, twin: "Network", images: Tensor | None = None) -> None:
+        """Start from the floating-point twin: its weights, and weight scales that fit them.
+
+        Args:
+            twin: trained.
+            images: of training, float [clips, channels, bands, columns], which show how far a
+                filter bank's outputs reach; needed only where there is one.
+        """
         self.load_state_dict(twin.state_dict(), strict=False)
-        if any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers):
-            self._level_filters()
+        bank = any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers)
+        reach = self._level_filters(images) if bank else None
         for module in self.modules():
             if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
                 bits = int(module.quant_weight_bit_width().item())
@@ -199,6 +226,8 @@ class Network(nn.Module):
                 scaling = module.weight_quant.tensor_quant.scaling_impl
                 scaling.value.data.fill_(float(clip))
                 scaling.init_done = True  # or Brevitas would multiply by its own statistics
+        if reach is not None and self.blocks[0].rounding is not None:
+            self._fill_width(reach)
 
     def for_export(self) -> "Network":
         """Leave the rounding to the compiler and freeze batch norm; returns self.
@@ -223,18 +252,39 @@ class Network(nn.Module):
         self.exported = True
         return self.eval()
 
-    def _level_filters(self) -> None:
-        """Make all filters equally loud, so that rounding leaves none of them fewer levels.
+    def _level_filters(self, images: Tensor) -> float:
+        """Let all filters reach equally far, so that rounding leaves none of them few levels.
 
         Batch norm takes the gains off again.
+
+        Returns:
+            How far all but the layer's share of overflows reach.
         """
         filters, norm = self.blocks[0].linear, self.blocks[0].norm
+        within = 1 - self.settings.layers[0].overflow
         with torch.no_grad():
-            loudness = norm.running_var.sqrt()
-            gain = loudness.mean() / loudness
+            heard = torch.cat(
+                [
+                    nn.functional.conv2d(part, filters.weight, stride=filters.stride).abs()
+                    for part in images.split(100)
+                ]
+            )
+            heard = heard.transpose(0, 1).flatten(1)
+            reach = heard.kthvalue(math.ceil(within * heard.shape[1]), dim=1).values
+            gain = reach.mean() / reach
             filters.weight.mul_(gain.view(-1, 1, 1, 1))
             norm.running_mean.mul_(gain)
             norm.running_var.mul_(gain.square())
+        return float(reach.mean())
+
+    def _fill_width(self, reach: float) -> None:
+        """Coarsen the filters' weights, by half at most, until their outputs fill whole bits."""
+        filters, rounding = self.blocks[0].linear, self.blocks[0].rounding
+        scaling = filters.weight_quant.tensor_quant.scaling_impl
+        largest = reach / float(self.entry.act_quant.scale() * filters.quant_weight().scale)
+        bits = math.floor(math.log2(largest))
+        scaling.value.data.mul_(largest / 2**bits)
+        rounding.fill(bits + 1)
 
     def start_filters(self, rate_hz: float) -> None:
         """Let the first layer's filters begin as cosines under a Hann window.

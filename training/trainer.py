@@ -46,6 +46,8 @@ LOG_EVERY = 25
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises."""
 PHASES = ("float", "quantized")
+ADOPTING = 1000
+"""Training images that show how far a filter bank's outputs reach."""
 
 
 def train(
@@ -241,7 +243,7 @@ class _Fitting:
         self.network = run.new_network(quantized=quantized)
         if quantized:
             self.twin = run.network(quantized=False)
-            self.network.adopt(self.twin)
+            self.network.adopt(self.twin, pool.draw(PHASES.index(phase), 0, ADOPTING)[0])
         self.first = 0
         if checkpoint is not None:
             self.network.load_state_dict(checkpoint["network"])

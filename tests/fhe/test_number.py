@@ -55,6 +55,27 @@ def test_a_wide_spread_asks_for_more():
     assert number.numbers(logits).tolist() == [4, 0]
 
 
+def test_the_logit_of_unknown_speaks_against_all_songs():
+    number = Number(5, 0.5, 0, 0, tuple(range(1, TOP + 1)), tuple(range(-3, TOP - 2)), 0, False, 1)
+    logits = np.zeros((3, 6))
+    logits[:, 2] = 6.0
+    logits[:, 5] = -4.0, 3.0, 4.0
+    assert number.numbers(logits).tolist() == [3, 3, 0]
+
+
+def test_fitting_learns_from_the_logit_of_unknown():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
+    logits = rng.normal(0, 0.5, (len(labels), 31))
+    known = labels < 30
+    logits[known, labels[known]] += 2.0
+    logits[~known, rng.integers(0, 30, 600)] += 2.0  # resembles a song as much
+    logits[~known, 30] += 3.0
+    classes = fit_number(logits, labels, 0.001, (-4.0, 6.0), 0.05).classes(logits)
+    assert (classes[~known] < 30).mean() <= 0.05
+    assert (classes[known] == labels[known]).mean() > 0.8
+
+
 def test_fitting_keeps_false_alarms_and_rounds_exactly_at_the_threshold():
     rng = np.random.default_rng(1)
     labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
