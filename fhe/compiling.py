@@ -119,7 +119,7 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     """
     wanted = run.config.fhe.calibration_clips
     images = training_images(run, data, CALIBRATION_POOL * wanted)
-    reach, limit = _reach(network, images)
+    reach, limit = first_reach(network, images)
     images, reach = images[reach <= limit], reach[reach <= limit]
     wanted = min(wanted, len(images))
     extreme = reach.argsort(descending=True)[: wanted // 2]
@@ -132,7 +132,7 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     return chosen.numpy()
 
 
-def _reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
+def first_reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
     """How far each image drives the first layer's accumulators, and how far it should.
 
     Returns:

@@ -16,7 +16,7 @@ SETTINGS = {
     "spectrum": {"kind": "audio", "rate_hz": 2000, "block": 200},
     "network": {
         "layers": [
-            {"kind": "filterbank", "filters": 10, "f_max_hz": 900, "rounding_bits": 5},
+            {"kind": "filterbank", "filters": 10, "f_max_hz": 900},
             {"kind": "conv", "channels": 24, "kernel": [12, 1], "stride": [9, 1]},
             {"kind": "pool"},
         ],
@@ -45,8 +45,8 @@ def run(tiny_settings, tiny_config, tmp_path_factory):
     settings["training"] = {
         **settings["training"],
         "float_steps": 800,
-        "quantized_steps": 400,
-        "quantized_learning_rate": 2e-3,
+        "quantized_steps": 200,
+        "quantized_learning_rate": 3e-4,
         "weight_decay": 0.1,
         "false_alarms": 0.1,
     }

@@ -8,19 +8,28 @@ from hushtune.configs.schema import (
     FilterBankLayer,
     NetworkSettings,
 )
-from hushtune.fhe.compiling import compile_network
+from hushtune.fhe.compiling import compile_network, first_reach
 from hushtune.fhe.exact_weights import step_between
-from hushtune.model.network import Network
+from hushtune.model.network import Network, network_logits
 
 
-def compiled(settings, shape):
-    """A network that met random images, and the graph of its circuit."""
+def trained(settings, shape):
+    """A quantized network that met random images, and they."""
     torch.manual_seed(0)
-    network = Network(settings, shape, 6, quantized=True)
+    twin, network = (
+        Network(settings, shape, 6, quantized=quantized) for quantized in (False, True)
+    )
     images = torch.randn(320, *shape).clamp(-4, 4)
+    network.adopt(twin, images)
     network.train()
     for part in images.split(8):
         network(part)
+    return network.eval(), images
+
+
+def compiled(settings, shape):
+    """Such a network, and the graph of its circuit."""
+    network, images = trained(settings, shape)
     return network, compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
 
 
@@ -85,3 +94,23 @@ def test_each_layer_keeps_its_own_bits():
         if "lsbs_to_remove" in node.properties.get("kwargs", {})
     }
     assert kept == {4: 5, 3: 3}, "by channels"
+
+
+def test_the_circuit_wraps_as_the_network_does():
+    """Values beyond the bits that a filter bank keeps come out as training knows it."""
+    layers = (
+        FilterBankLayer(kind="filterbank", filters=4, overflow=0.01, f_max_hz=400),
+        ConvLayer(kind="conv", channels=8, kernel=(4, 1), stride=(4, 1)),
+    )
+    settings = NetworkSettings(layers=layers, input_bits=6, weight_bits=4, rounding_bits=6)
+    network, images = trained(settings, (1, 8, 20))
+    reach, limit = first_reach(network, images)
+    within, beyond = images[reach <= limit], 2 * images[reach > limit]
+    assert len(within) > 30 and len(beyond) > 30
+    wanted = network_logits(network, beyond)
+    network.blocks[0].rounding.wraps = False
+    otherwise = network_logits(network, beyond)
+    module = compile_network(network, within.numpy(), FheSettings())
+    given = module.forward(beyond.numpy(), fhe="simulate")
+    alike = [np.corrcoef(logits.ravel(), given.ravel())[0, 1] for logits in (wanted, otherwise)]
+    assert alike[0] > 0.85 and alike[1] < 0.5, alike
