@@ -252,13 +252,13 @@ class FilterBankLayer(Settings):
     """Highest frequency, in Hz."""
     weight_bits: WeightBits = 8
     """Bits of the filters' weights; more than those of later layers, because faint bands are
-    amplified, so that all of them come out equally loud."""
+    amplified, so that all of them reach equally far."""
     rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 4
     """Bits kept of what a filter gives before its magnitude is looked up. Exact where
     ``network.rounding_bits`` is null."""
     overflow: Annotated[float, Field(ge=0, le=0.01)] = 3e-4
-    """Share of outputs so loud that they may exceed these bits and be looked up wrongly, so that
-    all others are rounded less: music swells and fades."""
+    """Share of outputs, of training clips, so loud that they may exceed these bits and be looked up
+    wrongly, so that all others are rounded less: music swells and fades."""
 
 
 class PoolLayer(Settings):

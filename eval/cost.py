@@ -312,7 +312,11 @@ def compile_stage(task: Task, work: Path) -> dict:
     settings = task.settings
     torch.manual_seed(0)
     images = _images(task, WARM_UP_BATCH, 0)
-    network = Network(settings.network, images.shape[1:], task.songs + 1, quantized=True)
+    twin, network = (
+        Network(settings.network, images.shape[1:], task.songs + 1, quantized=quantized)
+        for quantized in (False, True)
+    )
+    network.adopt(twin, images)
     with torch.no_grad():
         # trained logits reach further than random ones: one row of weights that add up gives
         # the circuit the width, keys and cost of a trained network's

@@ -243,8 +243,8 @@ def compact(frontier: Frontier) -> str:
     """The sweep as one small table, in words."""
     lines = [
         "| variant | top-1 | found | unknown rejected | DIR at equal alarms | PBS | server "
-        "| response | keys |",
-        "| --- " + "| ---: " * 8 + "|",
+        "| query | response | keys |",
+        "| --- " + "| ---: " * 9 + "|",
     ]
     for p in frontier.points:
         q = p.quantized_figures
@@ -252,7 +252,8 @@ def compact(frontier: Frontier) -> str:
         lines.append(
             f"| {p.note or p.name} (`{p.name}`) | {q.top1:.1%} | {q.found:.1%} | "
             f"{q.rejected:.1%} | {dir_on_test} | {p.pbs:,} | {p.compute_seconds:.2f} s | "
-            f"{readable_bytes(p.response_bytes)} | {readable_bytes(p.evaluation_key_bytes)} |"
+            f"{readable_bytes(p.query_bytes)} | {readable_bytes(p.response_bytes)} | "
+            f"{readable_bytes(p.evaluation_key_bytes)} |"
         )
     m = frontier.machine
     first = frontier.points[0]

@@ -47,6 +47,8 @@ SAFE_P_ERROR = 1e-6
 """Of look-ups that find the song's number: one that is off can name any song, and there are
 thousands, while a network averages over its errors. (For few songs more errors would do, but take
 larger keys and no fewer seconds.)"""
+LEAST_CALIBRATION = 20
+"""Fewer images than these do not show how far values reach."""
 HEADROOM = 1.25
 """How much further than those a clip may drive the logits of a network without hidden layers."""
 
@@ -112,8 +114,8 @@ def _first_line(error: Exception) -> str:
 def calibration_images(run: Run, network: Network, data: TrainingData) -> np.ndarray:
     """Training images that span the ranges of all accumulators.
 
-    Half are those that drive the first layer furthest, short of the width it was trained to be
-    rounded at (else the compiler would round more coarsely than training did); half are random.
+    Half are those that drive the first layer furthest, half are random; but none goes beyond the
+    width that layer was trained to be rounded at, else the compiler would round more coarsely.
     Without hidden layers nothing saturates, and a logit beyond the circuit's range would wrap
     around; so some images are there that reach further than any clip did.
     """
@@ -121,6 +123,12 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     images = training_images(run, data, CALIBRATION_POOL * wanted)
     reach, limit = first_reach(network, images)
     images, reach = images[reach <= limit], reach[reach <= limit]
+    if len(images) < min(wanted, LEAST_CALIBRATION):
+        raise CompileError(
+            f"Only {len(images)} of {CALIBRATION_POOL * wanted} training clips stay within the "
+            "bits that the first layer keeps; the compiler needs more to learn the ranges from. Raise "
+            "fhe.calibration_clips or lower the filter bank's overflow, and train again."
+        )
     wanted = min(wanted, len(images))
     extreme = reach.argsort(descending=True)[: wanted // 2]
     rng = np.random.default_rng([run.config.seed, 9])
@@ -142,7 +150,7 @@ def first_reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
     block = network.blocks[0] if len(network.blocks) else None
     first = block.linear if block else network.head
     rounding = block.rounding if block else None
-    limit = 2.0 ** (rounding.width - 1) - 1 if rounding else float("inf")
+    limit = rounding.limit if rounding else float("inf")
     reach = []
     with torch.no_grad():
         for part in images.split(256):

@@ -81,5 +81,5 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
     steps.append(f"linear layer: {songs + 1:,} logits")
     if number:
-        steps += ["level of each song, spread of all", "tournament, threshold, way back"]
+        steps += ["level of each song, spread of all", "tournament, verdict, way back"]
     return steps

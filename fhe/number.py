@@ -7,8 +7,8 @@ brackets):
 2. the *spread* [at most 256]: the sum of the logits' magnitudes, which grows with how much
    the clip resembles anything at all, and so is what a good match must be measured against;
 3. the highest level, by a tournament of pairs [K - 1]: max(a, b) = b + max(a - b, 0);
-4. the *verdict* [3]: known, if the highest level's weight exceeds the spread and what the logit of
-   "unknown" counts;
+4. the *verdict* [at most 3]: known, if the highest level's weight exceeds the spread and what the
+   logit of "unknown" counts;
 5. the way back to the winner, if there is one [K - 1]: of each pair that it came from, the left
    one if its level is the winner's, else the right one, so that a tie goes to the song enrolled
    first;
@@ -244,7 +244,7 @@ def fit_number(
         places = np.expm1(curvature * np.arange(TOP) / (TOP - 1)) / np.expm1(curvature)
         limits = first + max(last - first, TOP * step) * places
         candidate = replace(number, limits=tuple(limits.tolist()))
-        candidate = _with_verdict(candidate, integers, known, false_alarms)
+        candidate = _with_verdict(candidate, integers, known, false_alarms, lowest)
         right = candidate.classes(logits[known]) == labels[known]
         if right.mean() > found:
             found, chosen = right.mean(), candidate
@@ -252,9 +252,9 @@ def fit_number(
 
 
 def _with_verdict(
-    number: Number, integers: np.ndarray, known: np.ndarray, false_alarms: float
+    number: Number, integers: np.ndarray, known: np.ndarray, false_alarms: float, lowest: float
 ) -> Number:
-    """The same levels with the verdict fitted."""
+    """The same levels with the verdict fitted; no integer logit lies below `lowest`."""
     centred = integers[:, : number.songs] - number.centre
     levels = number._levels(centred).max(1)
     spread = number._spread(centred)[:, 0]
@@ -262,10 +262,6 @@ def _with_verdict(
     values = np.append(limits[0], limits + np.diff(limits, append=2 * limits[-1] - limits[-2]) / 2)
     said = {"best": values[levels], "spread": spread, "unknown": integers[:, -1] * number.step}
     slopes = _slopes(said, known)
-    for name in ("spread", "unknown"):
-        if slopes[name] >= 0:  # says nothing, or the wrong thing
-            said.pop(name)
-            slopes = {"spread": 0.0, "unknown": 0.0} | _slopes(said, known)
     counts = slopes["spread"] < 0
     unit = -slopes["spread"] if counts else slopes["best"] * (limits[1] - limits[0]) / 4
     weights = np.rint(slopes["best"] / unit * values).astype(np.int64)
@@ -277,8 +273,9 @@ def _with_verdict(
         against = against + number._against(integers[:, number.songs :])[:, 0]
     total = weights[levels] - against
     weights -= int(np.floor(np.quantile(total[~known], 1 - false_alarms))) + 1
-    # no song has a level: never accepted
-    weights[0] = math.floor(min(-np.abs(weights).max(), HEADROOM * against.min())) - 1
+    # no song has a level: never accepted, whatever "unknown" says
+    least = min(0, int(number._against(np.full((1, 1), math.floor(lowest)))[0, 0]))
+    weights[0] = min(-int(np.abs(weights).max()), least) - 1
     widest = max(weights.max() - against.min(), against.max() - weights.min())
     return replace(
         number,
@@ -288,10 +285,17 @@ def _with_verdict(
 
 
 def _slopes(said: dict[str, np.ndarray], known: np.ndarray) -> dict[str, float]:
-    """How much each of some numbers, float [clips], speaks for a known song."""
-    fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
-    slopes = fitted.fit(np.stack(list(said.values()), axis=1), known).coef_[0]
-    return dict(zip(said, slopes.tolist(), strict=True))
+    """How much each of some numbers, float [clips], speaks for a known song.
+
+    What should speak against one and does not is left out, with a slope of 0.
+    """
+    for names in (("best", "spread", "unknown"), ("best", "spread"), ("best", "unknown")):
+        fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
+        columns = np.stack([said[name] for name in names], axis=1)
+        slopes = dict(zip(names, fitted.fit(columns, known).coef_[0].tolist(), strict=True))
+        if slopes["best"] > 0 > max(slopes[name] for name in names[1:]):
+            return {name: slopes.get(name, 0.0) for name in said}
+    return {"best": 1.0, "spread": 0.0, "unknown": 0.0}
 
 
 def _signed_bits(largest: float) -> int:

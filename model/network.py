@@ -61,8 +61,8 @@ class AccumulatorRounding(nn.Module):
 
     Args:
         bits: kept, with the sign.
-        wraps: the width is set once, by `fill`, and a value beyond it comes out at the other end;
-            otherwise the width follows the widest accumulator met in training.
+        wraps: `fill` sets the width (until then nothing is rounded), and a value beyond it comes out
+            at the other end; otherwise the width follows the widest accumulator met in training.
     """
 
     def __init__(self, bits: int, *, wraps: bool = False):
@@ -74,8 +74,15 @@ class AccumulatorRounding(nn.Module):
 
     @property
     def width(self) -> int:
-        """Bits of the widest accumulator met, with its sign."""
+        """Bits of the accumulators, with their sign."""
         return math.ceil(math.log2(max(float(self.largest), 1.0) + 1)) + 1
+
+    @property
+    def limit(self) -> float:
+        """Integers beyond it, in either direction, may be rounded to what the width cannot hold."""
+        if not self.wraps:
+            return 2.0 ** (self.width - 1) - 1
+        return 2.0 ** (self.width - 1) * (1 - 2.0**-self.bits)
 
     def fill(self, width: int) -> None:
         """Set the width in bits, with the sign."""
@@ -84,11 +91,17 @@ class AccumulatorRounding(nn.Module):
     def forward(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
         """Round `values` (integers times `scale`) to multiples of a power of two.
 
+        Args:
+            values: float, any shape.
+            scale: float, one for all.
+
         Returns:
-            The rounded values; where they wrap, also the sign that their look-up gets: a value
+            The rounded values; where they may wrap, also the sign that their look-up gets: a value
             beyond the width turns into one within it, and what is looked up there is negated
             (the ring of TFHE is negacyclic), once for each time it passes an end.
         """
+        if self.wraps and not self.largest:
+            return values, None
         if self.training and not self.wraps:
             with torch.no_grad():
                 largest = (values.abs().amax() / scale.abs().amax()).detach()
@@ -196,6 +209,11 @@ class Network(nn.Module):
         return _plain(self.head(out))
 
     @property
+    def has_filters(self) -> bool:
+        """Whether the first layer is a filter bank."""
+        return any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers)
+
+    @property
     def kept_bits(self) -> list[int]:
         """Bits kept of the accumulators of each hidden layer; empty where all are exact."""
         return [block.rounding.bits for block in self.blocks if block.rounding is not None]
@@ -215,10 +233,16 @@ class Network(nn.Module):
             twin: trained.
             images: of training, float [clips, channels, bands, columns], which show how far a
                 filter bank's outputs reach; needed only where there is one.
+
+        Raises:
+            ValueError: a filter bank, and no images.
         """
         self.load_state_dict(twin.state_dict(), strict=False)
-        bank = any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers)
-        reach = self._level_filters(images) if bank else None
+        reach = None
+        if self.has_filters:
+            if images is None:
+                raise ValueError("images=None: a filter bank needs some, to see how far it reaches")
+            reach = self._level_filters(images)
         for module in self.modules():
             if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
                 bits = int(module.quant_weight_bit_width().item())
@@ -271,20 +295,21 @@ class Network(nn.Module):
             )
             heard = heard.transpose(0, 1).flatten(1)
             reach = heard.kthvalue(math.ceil(within * heard.shape[1]), dim=1).values
-            gain = reach.mean() / reach
+            gain = torch.where(reach > 0, reach.mean() / reach, 1.0)
             filters.weight.mul_(gain.view(-1, 1, 1, 1))
             norm.running_mean.mul_(gain)
             norm.running_var.mul_(gain.square())
         return float(reach.mean())
 
     def _fill_width(self, reach: float) -> None:
-        """Coarsen the filters' weights, by half at most, until their outputs fill whole bits."""
+        """Coarsen the filters' weights, by half at most, until the reach is the width's limit."""
         filters, rounding = self.blocks[0].linear, self.blocks[0].rounding
         scaling = filters.weight_quant.tensor_quant.scaling_impl
         largest = reach / float(self.entry.act_quant.scale() * filters.quant_weight().scale)
-        bits = math.floor(math.log2(largest))
-        scaling.value.data.mul_(largest / 2**bits)
-        rounding.fill(bits + 1)
+        rounding.fill(2)
+        while rounding.limit * 2 <= largest:
+            rounding.fill(rounding.width + 1)
+        scaling.value.data.mul_(largest / rounding.limit)
 
     def start_filters(self, rate_hz: float) -> None:
         """Let the first layer's filters begin as cosines under a Hann window.

@@ -243,7 +243,10 @@ class _Fitting:
         self.network = run.new_network(quantized=quantized)
         if quantized:
             self.twin = run.network(quantized=False)
-            self.network.adopt(self.twin, pool.draw(PHASES.index(phase), 0, ADOPTING)[0])
+            some = (
+                pool.draw(PHASES.index(phase), 0, ADOPTING)[0] if self.network.has_filters else None
+            )
+            self.network.adopt(self.twin, some)
         self.first = 0
         if checkpoint is not None:
             self.network.load_state_dict(checkpoint["network"])

@@ -135,9 +135,10 @@ def test_the_quantized_networks_filters_reach_equally_far():
     assert torch.corrcoef(torch.stack([plain.flatten(), quantized.flatten()]))[0, 1] > 0.98
 
 
-def test_a_filter_banks_outputs_fill_the_bits_that_are_kept():
+@pytest.mark.parametrize("bits, overflow", [(4, 0.01), (2, 0.01), (4, 0.0)])
+def test_a_filter_banks_outputs_fill_the_bits_that_are_kept(bits, overflow):
     torch.manual_seed(2)
-    bank = {"kind": "filterbank", "filters": 3, "rounding_bits": 4, "overflow": 0.01}
+    bank = {"kind": "filterbank", "filters": 3, "rounding_bits": bits, "overflow": overflow}
     settings = NetworkSettings(layers=(bank, LONG, POOL))
     twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
     images = torch.randn(400, 1, 40, 50)
@@ -145,10 +146,28 @@ def test_a_filter_banks_outputs_fill_the_bits_that_are_kept():
     with torch.no_grad():
         entry, filters = network.entry(images), network.blocks[0].linear
         heard = filters(entry)
-        heard = getattr(heard, "value", heard) / (entry.scale * filters.quant_weight().scale)
-    top = 2 ** (network.blocks[0].rounding.width - 1)
-    beyond = (heard.abs() > top).float().mean((0, 2, 3))
-    assert torch.allclose(beyond, torch.full((3,), 0.01), atol=0.005)
+        scale = entry.scale * filters.quant_weight().scale
+        _, sign = network.blocks[0].rounding.eval()(getattr(heard, "value", heard), scale)
+    wrapped = (sign < 0).float().mean((0, 2, 3))
+    expected = torch.full((3,), overflow)
+    assert torch.allclose(wrapped, expected, atol=0.6 * overflow + 1e-6), wrapped
+
+
+def test_a_filter_bank_needs_images_to_adopt():
+    settings = NetworkSettings(layers=(BANK, LONG, POOL))
+    twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
+    with pytest.raises(ValueError, match="needs some"):
+        network.adopt(twin)
+
+
+def test_a_silent_filter_spoils_nothing():
+    settings = NetworkSettings(layers=(BANK, LONG, POOL))
+    twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
+    with torch.no_grad():
+        twin.blocks[0].linear.weight[1] = 0.0
+    images = torch.randn(40, 1, 40, 50)
+    network.adopt(twin, images)
+    assert torch.isfinite(network(images)).all()
 
 
 def test_an_accumulator_beyond_its_width_turns_round():
