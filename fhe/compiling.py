@@ -126,8 +126,8 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     if len(images) < min(wanted, LEAST_CALIBRATION):
         raise CompileError(
             f"Only {len(images)} of {CALIBRATION_POOL * wanted} training clips stay within the "
-            "bits that the first layer keeps; the compiler needs more to learn the ranges from. Raise "
-            "fhe.calibration_clips or lower the filter bank's overflow, and train again."
+            "bits that the first layer keeps; the compiler needs more to learn the ranges from. "
+            "Raise fhe.calibration_clips or lower the filter bank's overflow, and train again."
         )
     wanted = min(wanted, len(images))
     extreme = reach.argsort(descending=True)[: wanted // 2]

@@ -61,8 +61,9 @@ class AccumulatorRounding(nn.Module):
 
     Args:
         bits: kept, with the sign.
-        wraps: `fill` sets the width (until then nothing is rounded), and a value beyond it comes out
-            at the other end; otherwise the width follows the widest accumulator met in training.
+        wraps: `fill` sets the width (until then nothing is rounded), and a value beyond it comes
+            out at the other end; otherwise the width follows the widest accumulator met in
+            training.
     """
 
     def __init__(self, bits: int, *, wraps: bool = False):
