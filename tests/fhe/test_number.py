@@ -76,6 +76,32 @@ def test_fitting_learns_from_the_logit_of_unknown():
     assert (classes[known] == labels[known]).mean() > 0.8
 
 
+@pytest.mark.parametrize("misled", [False, True])
+def test_fitting_survives_logits_that_say_nothing(misled):
+    """Or the contrary: then more false alarms are no excuse."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat([*range(5), 5], [*[20] * 5, 100])
+    logits = rng.normal(0, 0.5, (200, 6))
+    if misled:
+        logits[labels == 5, :5] += 2.0
+    number = fit_number(logits, labels, 0.001, (-4.0, 6.0), 0.05)
+    assert number.unknown >= 0
+    assert (number.classes(logits)[labels == 5] < 5).mean() <= 0.05
+
+
+def test_without_a_match_unknown_cannot_name_a_song():
+    rng = np.random.default_rng(4)
+    labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
+    logits = rng.normal(0, 0.5, (len(labels), 31))
+    known = labels < 30
+    logits[known, labels[known]] += 4.0
+    logits[~known, 30] += 3.0
+    number = fit_number(logits, labels, 0.001, (-9.0, 9.0), 0.05)
+    assert number.unknown > 0
+    extreme = np.full((1, 31), -8.9)
+    assert number.numbers(extreme).tolist() == [0]
+
+
 def test_fitting_keeps_false_alarms_and_rounds_exactly_at_the_threshold():
     rng = np.random.default_rng(1)
     labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
