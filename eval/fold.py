@@ -13,6 +13,7 @@ import torch
 from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..fhe.compiling import build, execute
+from ..fhe.journal import Journal, digest_of
 from ..fhe.number import Number
 from ..model.decision import Decision
 from ..model.network import network_logits
@@ -175,8 +176,10 @@ def evaluate_fold(
     if len(sample):
         folder = run.path("artifact.partial")
         module, manifest = build(run, folder, data=data, announce=announce)
-        done = execute(folder, module, features.images[sample].numpy(), title="Real FHE")
         number = Number.of_manifest(manifest)
+        journal = Journal(run.path("executed.jsonl"), _circuit_digest(run, manifest))
+        images = features.images[sample].numpy()
+        done = execute(folder, module, images, title="Real FHE", journal=journal)
         decision, said = run.decision(quantized=True), (done.executed, done.simulated)
         thresholds = judgements[QUANTIZED].thresholds
         for name, answers in zip((ENCRYPTED, SIMULATED), said, strict=True):
@@ -197,7 +200,14 @@ def evaluate_fold(
         facts["fhe_compute_seconds"] = done.compute_seconds
         facts["seconds_by_cores"] = seconds_by_cores(folder, settings.cores)
         shutil.rmtree(folder)
+        journal.path.unlink()
     return FoldResult(clips, judgements, facts), data
+
+
+def _circuit_digest(run: Run, manifest: dict) -> str:
+    """Of what decides a circuit's answers: the same however often it is compiled."""
+    settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
+    return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
 
 
 def check_for_leaks(run: Run) -> None:

@@ -37,6 +37,7 @@ from .card import NAME as CARD
 from .card import model_card
 from .client import Client
 from .exact_weights import exact_weights
+from .journal import Journal, digest_of
 from .number import Number, classes_of, ending_in, fit_number, numbers_of
 from .server import Server
 from .timing import timed
@@ -373,7 +374,14 @@ class Execution:
     costs: dict
 
 
-def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title: str) -> Execution:
+def execute(
+    folder: Path,
+    module: QuantizedModule,
+    images: np.ndarray,
+    *,
+    title: str,
+    journal: Journal | None = None,
+) -> Execution:
     """Run images under real FHE through an artifact's files, with fresh keys, and simulated.
 
     Args:
@@ -381,26 +389,36 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
         module: the one it was written from, for the simulation.
         images: float32 [clips, channels, bands, columns].
         title: shown beside the progress bar.
+        journal: keeps the answers as they come; those it holds are not computed again.
     """
     client, server = Client(folder), Server(folder)
     key_seconds = timed(client.create_keys)[1]
     uploaded = client.evaluation_keys()
     keys = server.load_keys(uploaded)
     number, songs = client.artifact.number, len(client.artifact.songs)
-    executed, simulated, seconds = [], [], []
-    sizes = {}
+    earlier = {} if journal is None else journal.read()
+    lines = []
     with progress_bar() as bar:
         task = bar.add_task(title, total=len(images), note="")
         for image in images:
-            query, encrypt = timed(lambda image=image: client.encrypt_image(image))
-            response, compute = timed(lambda query=query: server.run(query, keys))
-            read = client.decrypt_logits if number is None else client.decrypt_number
-            said, decrypt = timed(lambda response=response, read=read: read(response))
-            executed.append(said)
-            simulated.append(simulate(module, image, number))
-            seconds.append((encrypt, compute, decrypt))
-            sizes = {"query_bytes": len(query), "response_bytes": len(response)}
-            bar.update(task, advance=1, note=f"{compute:.1f} s a query")
+            line = earlier.get(digest_of(image.tobytes()))
+            if line is None:
+                query, encrypt = timed(lambda image=image: client.encrypt_image(image))
+                response, compute = timed(lambda query=query: server.run(query, keys))
+                read = client.decrypt_logits if number is None else client.decrypt_number
+                said, decrypt = timed(lambda response=response, read=read: read(response))
+                line = {
+                    "executed": np.asarray(said).tolist(),
+                    "simulated": np.asarray(simulate(module, image, number)).tolist(),
+                    "seconds": (encrypt, compute, decrypt),
+                    "query_bytes": len(query),
+                    "response_bytes": len(response),
+                }
+                if journal is not None:
+                    journal.add(image, line)
+            lines.append(line)
+            bar.update(task, advance=1, note=f"{line['seconds'][1]:.1f} s a query")
+    seconds = [line["seconds"] for line in lines]
     medians = np.median(np.array(seconds), axis=0)
     costs = {
         "key_seconds": key_seconds,
@@ -408,9 +426,10 @@ def execute(folder: Path, module: QuantizedModule, images: np.ndarray, *, title:
         "compute_seconds": float(medians[1]),
         "decrypt_seconds": float(medians[2]),
         "evaluation_key_bytes": len(uploaded),
-        **sizes,
+        "query_bytes": lines[-1]["query_bytes"],
+        "response_bytes": lines[-1]["response_bytes"],
     }
-    said = [np.array(each) for each in (executed, simulated)]
+    said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
     if number is not None:
         said = [classes_of(each, songs) for each in said]
     return Execution(*said, [compute for _, compute, _ in seconds], costs)
