@@ -63,12 +63,18 @@ def test_the_logit_of_unknown_speaks_against_all_songs():
     assert number.numbers(logits).tolist() == [3, 3, 0]
 
 
-def test_fitting_learns_from_the_logit_of_unknown():
-    rng = np.random.default_rng(2)
+def clips_of_30_songs(rng, gain):
+    """Logits of 600 clips that resemble their song by `gain`, and of 600 unknown ones."""
     labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
     logits = rng.normal(0, 0.5, (len(labels), 31))
     known = labels < 30
-    logits[known, labels[known]] += 2.0
+    logits[known, labels[known]] += gain
+    return logits, labels, known
+
+
+def test_fitting_learns_from_the_logit_of_unknown():
+    rng = np.random.default_rng(2)
+    logits, labels, known = clips_of_30_songs(rng, 2.0)
     logits[~known, rng.integers(0, 30, 600)] += 2.0  # resembles a song as much
     logits[~known, 30] += 3.0
     classes = fit_number(logits, labels, 0.001, (-4.0, 6.0), 0.05).classes(logits)
@@ -91,10 +97,7 @@ def test_fitting_survives_logits_that_say_nothing(misled):
 
 def test_without_a_match_unknown_cannot_name_a_song():
     rng = np.random.default_rng(4)
-    labels = np.repeat([*range(30), 30], [*[20] * 30, 600])
-    logits = rng.normal(0, 0.5, (len(labels), 31))
-    known = labels < 30
-    logits[known, labels[known]] += 4.0
+    logits, labels, known = clips_of_30_songs(rng, 4.0)
     logits[~known, 30] += 3.0
     number = fit_number(logits, labels, 0.001, (-9.0, 9.0), 0.05)
     assert number.unknown > 0
