@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..training.files import read_json_lines
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -22,17 +24,8 @@ class Journal:
 
     def read(self) -> dict[str, dict]:
         """What is on file, by `digest_of` the image; a line cut off by a crash is passed over."""
-        lines: dict[str, dict] = {}
-        if not self.path.exists():
-            return lines
-        for text in self.path.read_text("utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if line["circuit"] == self.circuit:
-                lines[line["image"]] = line
-        return lines
+        lines = read_json_lines(self.path) if self.path.exists() else []
+        return {line["image"]: line for line in lines if line["circuit"] == self.circuit}
 
     def add(self, image: np.ndarray, line: dict) -> None:
         """Append what the circuit gave for an image, JSON-ready."""

@@ -1,5 +1,6 @@
 """Writing files so that an interruption leaves the old one or the new one, never half."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,14 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """`numpy.save`, atomically."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, array)
+
+
+def read_json_lines(path: Path) -> list[dict]:
+    """The lines of a log of JSON objects; one cut off when a process was killed is passed over."""
+    lines = []
+    for text in path.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines

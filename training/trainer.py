@@ -22,7 +22,7 @@ from ..model.frontend import make_front_end
 from ..model.network import Network
 from .calibration import PARTS, WITHOUT, calibrate, calibration_logits
 from .catalogue import list_tracks
-from .files import save_array, save_tensors, write_atomically
+from .files import read_json_lines, save_array, save_tensors, write_atomically
 from .least_squares import fit_least_squares
 from .parallel import progress_bar, release_workers
 from .plots import draw_learning_curve
@@ -389,12 +389,9 @@ def _keep_log_before(run: Run, phase: str, step: int) -> None:
     path = run.path("metrics.jsonl")
     if not path.exists():
         path.touch()
-    kept = []
-    for text in path.read_text("utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # a line cut off when the process was killed
-        if line["phase"] != phase or line["step"] <= step:
-            kept.append(text + "\n")
+    kept = [
+        json.dumps(line) + "\n"
+        for line in read_json_lines(path)
+        if line["phase"] != phase or line["step"] <= step
+    ]
     write_atomically(path, "".join(kept).encode())
