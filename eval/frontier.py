@@ -1,5 +1,6 @@
 """What the points of a sweep achieve and cost, and the page that shows it."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,8 @@ class PointResult(BaseModel):
     digest: str
     """Of the configuration and of what was measured."""
     created: str
+    machine: Machine
+    """Where; only seconds of the same one can stand side by side."""
     songs: int
     known_clips: int
     unknown_clips: int
@@ -90,7 +93,6 @@ class Frontier(BaseModel):
     title: str
     command: str
     created: str
-    machine: Machine
     points: list[PointResult]
     failed: dict[str, str] = {}
     """Points that do not compile, and why."""
@@ -131,8 +133,19 @@ def summary(point: PointResult) -> str:
     )
 
 
+def machines(points: list[PointResult]) -> list[Machine]:
+    """Where points were measured, the one that measured most of them first."""
+    counts = Counter(point.machine for point in points)
+    return [machine for machine, _ in counts.most_common()]
+
+
 def best(points: list[PointResult]) -> set[str]:
-    """The frontier: no other point has a higher DIR at equal false alarms in as few seconds."""
+    """The frontier: no other point has a higher DIR at equal false alarms in as few seconds.
+
+    Only points from the machine that measured most of them are compared.
+    """
+    main = machines(points)[0]
+    points = [point for point in points if point.machine == main]
     return {
         point.name
         for point in points
@@ -154,20 +167,20 @@ def render(frontier: Frontier, picture: str) -> str:
     """
     if not frontier.points:
         return f"# {frontier.title}\n\nNo point is measured yet.\n"
-    m, first = frontier.machine, frontier.points[0]
+    first, where = frontier.points[0], machines(frontier.points)
     days = sorted({point.created[:10] for point in frontier.points})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    several = len(where) > 1
     lines = [
         f"# {frontier.title}",
         "",
-        f"Made by `{frontier.command}` on {when} ({m.processor}, {m.cores} cores, "
-        f"{m.memory_bytes / 2**30:.0f} GiB). One training of each variant; "
+        f"Made by `{frontier.command}` on {when} ({_on(where[0])}). One training of each variant; "
         f"{first.known_clips:,} clips of known songs and {first.unknown_clips:,} of unknown ones "
         f"under noise and rooms unseen in training, {first.encrypted_clips} of them in real FHE. "
         "Thresholds come from other unknown songs. These are the clips that choices were made by: "
         "the cross-validation in [RESULTS.md](RESULTS.md) is the cleaner figure. Variants on the "
         "frontier, that none beats in DIR at equal false alarms without taking longer, are set in "
-        "bold.",
+        "bold." + (f" {_elsewhere(where)} They cannot be on the frontier." if several else ""),
         "",
         f"![DIR and top-1 against seconds, table look-ups and bytes]({picture})",
         "",
@@ -180,6 +193,7 @@ def render(frontier: Frontier, picture: str) -> str:
     for p in frontier.points:
         q, twin = p.quantized_figures, p.float_figures
         name = f"**{p.name}**" if p.name in frontier_names else p.name
+        name += _mark(p, where)
         lines.append(
             f"| {name} | {p.songs:,} | {p.image_values:,} | {p.pbs:,} | {q.top1:.1%} | "
             f"{twin.top1:.1%} | {q.top1_by_snr_db.get('0', float('nan')):.1%} | "
@@ -202,7 +216,7 @@ def render(frontier: Frontier, picture: str) -> str:
         "seconds a query on all cores; *keys*: evaluation keys, uploaded once; *training*: without "
         "renderings or images that were cached.",
         "",
-        *_cores(frontier.points),
+        *_cores(frontier.points, where),
         "## What each variant is",
         "",
     ]
@@ -211,7 +225,23 @@ def render(frontier: Frontier, picture: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cores(points: list[PointResult]) -> list[str]:
+def _on(machine: Machine) -> str:
+    memory = f"{machine.memory_bytes / 2**30:.0f} GiB"
+    return f"{machine.processor}, {machine.cores} cores, {memory}"
+
+
+def _mark(point: PointResult, where: list[Machine]) -> str:
+    """What stands beside the name of a point from another machine than most."""
+    place = where.index(point.machine)
+    return f" [{place}]" if place else ""
+
+
+def _elsewhere(where: list[Machine]) -> str:
+    others = "; ".join(f"[{place}] {_on(one)}" for place, one in enumerate(where) if place)
+    return f"Seconds of numbered variants come from other machines: {others}."
+
+
+def _cores(points: list[PointResult], where: list[Machine]) -> list[str]:
     """The table of seconds by cores, of the points where they were measured."""
     timed = [point for point in points if len(point.seconds_by_cores) > 1]
     if not timed:
@@ -228,7 +258,8 @@ def _cores(points: list[PointResult]) -> list[str]:
     for point in timed:
         seconds = point.seconds_by_cores
         measured = " | ".join(f"{seconds[count]:.2f} s" for count in cores)
-        lines.append(f"| {point.name} | {measured} | {extrapolated(seconds, FAR_CORES):.2f} s |")
+        name = point.name + _mark(point, where)
+        lines.append(f"| {name} | {measured} | {extrapolated(seconds, FAR_CORES):.2f} s |")
     return [
         *lines,
         "",
@@ -241,6 +272,7 @@ def _cores(points: list[PointResult]) -> list[str]:
 
 def compact(frontier: Frontier) -> str:
     """The sweep as one small table, in words."""
+    where = machines(frontier.points)
     lines = [
         "| variant | top-1 | found | unknown rejected | DIR at equal alarms | PBS | server "
         "| query | response | keys |",
@@ -250,17 +282,17 @@ def compact(frontier: Frontier) -> str:
         q = p.quantized_figures
         dir_on_test = f"{q.dir_on_test:.1%}" if p.answer == "logits" else "-"
         lines.append(
-            f"| {p.note or p.name} (`{p.name}`) | {q.top1:.1%} | {q.found:.1%} | "
+            f"| {p.note or p.name} (`{p.name}`){_mark(p, where)} | {q.top1:.1%} | {q.found:.1%} | "
             f"{q.rejected:.1%} | {dir_on_test} | {p.pbs:,} | {p.compute_seconds:.2f} s | "
             f"{readable_bytes(p.query_bytes)} | {readable_bytes(p.response_bytes)} | "
             f"{readable_bytes(p.evaluation_key_bytes)} |"
         )
-    m = frontier.machine
     first = frontier.points[0]
+    elsewhere = f" {_elsewhere(where)}" if len(where) > 1 else ""
     return "\n".join(lines) + (
         f"\n\n{first.known_clips:,} and {first.unknown_clips:,} clips of known and unknown songs "
-        f"of the first variant; {frontier.created[:10]}, {m.cores} cores ({m.processor}); made by "
-        f"`{frontier.command}`.\n"
+        f"of the first variant; {frontier.created[:10]}, {where[0].cores} cores "
+        f"({where[0].processor}); made by `{frontier.command}`.{elsewhere}\n"
     )
 
 

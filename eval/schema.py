@@ -163,10 +163,6 @@ class Machine(Settings):
     system: str
     python: str
 
-    def runs_like(self, other: "Machine") -> bool:
-        """Whether seconds on both can stand side by side."""
-        return (self.processor, self.cores) == (other.processor, other.cores)
-
 
 class Report(Settings):
     """An evaluation."""

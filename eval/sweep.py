@@ -11,7 +11,8 @@ runs/corpus-sweep/
 
 A finished point is kept; an interrupted one goes on where its training stopped. Variants that make
 the same images share them. Points that a published page holds count as finished, too, if they were
-measured with the same settings on such a machine: a long sweep can be made in several sittings.
+measured with the same settings: a long sweep can be made in several sittings, and each point says
+on which machine its seconds were taken.
 """
 
 import hashlib
@@ -143,7 +144,7 @@ def run_sweep(
         folder: everything is written here; ``<runs>/<name of the file>-sweep`` where None.
         only: names of the points to measure; all where empty.
         published: points measured earlier, from `frontier.read_frontier`; those of the same
-            settings and processor are taken as they are.
+            settings are taken as they are.
         command: what to state in the result.
         announce: told in one line each what happens.
 
@@ -160,9 +161,8 @@ def run_sweep(
         if name not in names:
             raise ConfigError(f"only={name}: no such point. There are: {', '.join(names)}.")
     previous: TrainingData | None = None
-    results, failed, here = [], {}, machine()
-    alike = published is not None and published.machine.runs_like(here)
-    earlier = {point.digest: point for point in published.points} if alike else {}
+    results, failed = [], {}
+    earlier = {point.digest: point for point in published.points} if published else {}
     for place, (point, config) in enumerate(zip(sweep.file.points, sweep.configs, strict=True), 1):
         path = folder / "points" / f"{point.name}.json"
         clips = point.encrypted_clips or sweep.file.encrypted_clips
@@ -191,7 +191,6 @@ def run_sweep(
         title=sweep.file.title,
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        machine=here,
         points=results,
         failed=failed,
     )
@@ -295,6 +294,7 @@ def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold)
         answer=run.config.fhe.answer,
         digest=digest,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=machine(),
         songs=songs,
         known_clips=int(main.known.sum()),
         unknown_clips=int((~main.known).sum()),

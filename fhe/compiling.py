@@ -33,6 +33,7 @@ from .artifact import (
     file_hashes,
     installed_versions,
 )
+from .blocks import blocked_products
 from .card import NAME as CARD
 from .card import model_card
 from .client import Client
@@ -92,7 +93,12 @@ def compile_network(
         ),
     )
     try:
-        with warnings.catch_warnings(), exact_weights(kept), ending_in(number):
+        with (
+            warnings.catch_warnings(),
+            exact_weights(kept),
+            blocked_products(),
+            ending_in(number),
+        ):
             warnings.simplefilter("ignore")
             return compile_brevitas_qat_model(
                 network.for_export(),

@@ -5,7 +5,14 @@ import pytest
 import yaml
 from hushtune.configs.errors import CompileError, ConfigError
 from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
-from hushtune.eval.frontier import Frontier, best, read_frontier, write_frontier
+from hushtune.eval.frontier import (
+    Frontier,
+    best,
+    compact,
+    read_frontier,
+    render,
+    write_frontier,
+)
 from hushtune.eval.sweep import load_sweep, run_sweep
 
 
@@ -69,10 +76,6 @@ def test_points_of_a_published_page_are_not_measured_again(file, frontier, tmp_p
     elsewhere = tmp_path / "elsewhere"
     again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
     assert again.points == frontier.points
-    faster = published.machine.model_copy(update={"processor": "another"})
-    published = published.model_copy(update={"machine": faster})
-    with pytest.raises(AssertionError, match="Point base"):
-        run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
     assert read_frontier(tmp_path / "NOTHING.md") is None
 
 
@@ -127,6 +130,22 @@ def test_the_frontier_is_what_nothing_beats(frontier):
 
     points = [point("a", 0.9, 1.0), point("b", 0.8, 2.0), point("c", 0.95, 3.0)]
     assert best(points) == {"a", "c"}
+    assert best([*points, elsewhere(point("d", 0.99, 0.1))]) == {"a", "c"}, "another's seconds"
+
+
+def elsewhere(point):
+    other = point.machine.model_copy(update={"processor": "Another"})
+    return point.model_copy(update={"machine": other})
+
+
+def test_points_from_another_machine_are_marked(frontier):
+    first, second = frontier.points
+    points = [first, elsewhere(second), first.model_copy(update={"name": "third"})]
+    mixed = frontier.model_copy(update={"points": points})
+    page, table = render(mixed, "frontier.png"), compact(mixed)
+    assert "| bits-9 [1] |" in page and "[1] Another, " in page
+    assert "(`bits-9`) [1] |" in table and "[1] Another, " in table
+    assert "[1]" not in render(frontier, "frontier.png") + compact(frontier)
 
 
 @pytest.mark.parametrize("name", ["fastest", "accurate", "network"])
