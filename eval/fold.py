@@ -12,7 +12,8 @@ import torch
 
 from ..configs.errors import RunError
 from ..configs.schema import Config
-from ..fhe.compiling import build, execute
+from ..fhe.compiling import build
+from ..fhe.execution import execute
 from ..fhe.journal import Journal, digest_of
 from ..fhe.number import Number
 from ..model.decision import Decision

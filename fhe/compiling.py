@@ -22,7 +22,6 @@ from ..model.frontend import IMAGE_LIMIT
 from ..model.network import Network, network_logits
 from ..training.clips import ClipImages, clip_images, list_test_clips
 from ..training.files import save_array
-from ..training.parallel import progress_bar
 from ..training.pool import TrainingData
 from ..training.run import Run
 from ..training.trainer import prepare_data, training_images
@@ -36,11 +35,9 @@ from .artifact import (
 from .blocks import blocked_products
 from .card import NAME as CARD
 from .card import model_card
-from .client import Client
 from .exact_weights import exact_weights
-from .journal import Journal, digest_of
-from .number import Number, classes_of, ending_in, fit_number, numbers_of
-from .server import Server
+from .execution import Execution, execute
+from .number import Number, ending_in, fit_number
 from .timing import timed
 
 CALIBRATION_POOL = 20
@@ -360,93 +357,6 @@ def _check_clips(run: Run, count: int) -> ClipImages:
     chosen = [known[i] for i in rng.permutation(len(known))[: count - unknowns]]
     chosen += [unknown[i] for i in rng.permutation(len(unknown))[:unknowns]]
     return clip_images(chosen, run.config, run.front_end(), workers=run.config.training.workers)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """What clips gave under real FHE and in its simulation.
-
-    Attributes:
-        executed: under real FHE: logits, float [clips, classes]; or, of a circuit that ends in the
-            song's number, the class that it means, int [clips].
-        simulated: in Concrete's simulation, likewise.
-        compute_seconds: of the server, for each clip.
-        costs: seconds (medians) and bytes, by name.
-    """
-
-    executed: np.ndarray
-    simulated: np.ndarray
-    compute_seconds: list[float]
-    costs: dict
-
-
-def execute(
-    folder: Path,
-    module: QuantizedModule,
-    images: np.ndarray,
-    *,
-    title: str,
-    journal: Journal | None = None,
-) -> Execution:
-    """Run images under real FHE through an artifact's files, with fresh keys, and simulated.
-
-    Args:
-        folder: of the artifact.
-        module: the one it was written from, for the simulation.
-        images: float32 [clips, channels, bands, columns].
-        title: shown beside the progress bar.
-        journal: keeps the answers as they come; those it holds are not computed again.
-    """
-    client, server = Client(folder), Server(folder)
-    key_seconds = timed(client.create_keys)[1]
-    uploaded = client.evaluation_keys()
-    keys = server.load_keys(uploaded)
-    number, songs = client.artifact.number, len(client.artifact.songs)
-    earlier = {} if journal is None else journal.read()
-    lines = []
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=len(images), note="")
-        for image in images:
-            line = earlier.get(digest_of(image.tobytes()))
-            if line is None:
-                query, encrypt = timed(lambda image=image: client.encrypt_image(image))
-                response, compute = timed(lambda query=query: server.run(query, keys))
-                read = client.decrypt_logits if number is None else client.decrypt_number
-                said, decrypt = timed(lambda response=response, read=read: read(response))
-                line = {
-                    "executed": np.asarray(said).tolist(),
-                    "simulated": np.asarray(simulate(module, image, number)).tolist(),
-                    "seconds": (encrypt, compute, decrypt),
-                    "query_bytes": len(query),
-                    "response_bytes": len(response),
-                }
-                if journal is not None:
-                    journal.add(image, line)
-            lines.append(line)
-            bar.update(task, advance=1, note=f"{line['seconds'][1]:.1f} s a query")
-    seconds = [line["seconds"] for line in lines]
-    medians = np.median(np.array(seconds), axis=0)
-    costs = {
-        "key_seconds": key_seconds,
-        "encrypt_seconds": float(medians[0]),
-        "compute_seconds": float(medians[1]),
-        "decrypt_seconds": float(medians[2]),
-        "evaluation_key_bytes": len(uploaded),
-        "query_bytes": lines[-1]["query_bytes"],
-        "response_bytes": lines[-1]["response_bytes"],
-    }
-    said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
-    if number is not None:
-        said = [classes_of(each, songs) for each in said]
-    return Execution(*said, [compute for _, compute, _ in seconds], costs)
-
-
-def simulate(module: QuantizedModule, image: np.ndarray, number: Number | None) -> np.ndarray | int:
-    """What Concrete's simulation of a circuit says of an image: logits [classes], or the number."""
-    if number is None:
-        return module.forward(image[None], fhe="simulate").reshape(-1)
-    digits = module.fhe_circuit.simulate(module.quantize_input(image[None]))
-    return int(numbers_of(np.asarray(digits))[0])
 
 
 def _agreement(

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hushtune.fhe.compiling import build, execute
+from hushtune.fhe.compiling import build
+from hushtune.fhe.execution import execute
 from hushtune.fhe.journal import Journal, digest_of
 from hushtune.fhe.server import Server
 from hushtune.training.clips import clip_images, list_test_clips
