@@ -82,8 +82,8 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
         misses = _missed(shares)
         for axis, (_, scale, places) in zip(row, axes_of, strict=True):
             for deep, colour, marker, label in (
-                (False, "#0b3c5d", "o", "no hidden layer"),
-                (True, "#d1495b", "D", "hidden layers"),
+                (False, "#0b3c5d", "o", "no look-ups"),
+                (True, "#d1495b", "D", "look-ups"),
             ):
                 chosen = [i for i, one in enumerate(networks) if one == deep]
                 axis.scatter(

@@ -6,7 +6,6 @@ inverse of their covariance, which takes off what noise and rooms add to all of 
 gradient descent on the cross-entropy comes nowhere near that within minutes (see docs/DESIGN.md).
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +18,6 @@ from .pool import ImagePool
 PART = 2048
 RANKING_IMAGES = 40_000
 """So many images choose the values that are kept: all of them would take minutes more."""
-ROUND = 0.7
-"""Share of the values that stay in a round of choosing."""
 LOGIT_SCALE = 20.0
 """Logits are this many times the regression's values, so that they spread like a network's."""
 
@@ -52,9 +49,9 @@ def fit_least_squares(
 ) -> LeastSquares:
     """Fit all images, and all but those of each part of the tracks that teach "unknown".
 
-    Where only some of the image values are wanted, the others are left out in rounds, each time
-    those without which the fit of the songs suffers least. That is more than a saving: many values
-    fit the noise of training.
+    Where only some of the image values are wanted, they are those that move the songs' logits most
+    when all are fitted: the mean square of value times weight. Leaving out the others is more than
+    a saving: they fit the noise of training.
 
     Args:
         pool: training images and labels.
@@ -73,7 +70,10 @@ def fit_least_squares(
         if pruned:
             first = slice(0, RANKING_IMAGES)
             moments, sums, counts = _moments(images[first], labels[first], classes, bar, task)
-            kept = _choose(moments, sums, counts, ridge, inputs)
+            power = moments.diagonal().clone()
+            whole = _solve(moments, sums, counts, ridge)
+            moved = whole[:-1].square().sum(0) * power
+            kept = moved.topk(inputs).indices.sort().values
             images = images[:, kept]
         moments, sums, counts = _moments(images, labels, classes, bar, task)
         without = []
@@ -83,25 +83,9 @@ def fit_least_squares(
             left = images[rows].float()
             fewer = sums.index_add(0, labels[rows], left, alpha=-1)
             less = counts - torch.bincount(labels[rows], minlength=classes)
-            without.append(_solve(moments - left.T @ left, fewer, less, ridge)[0])
-        weights = _solve(moments, sums, counts, ridge)[0]
+            without.append(_solve(moments - left.T @ left, fewer, less, ridge))
+        weights = _solve(moments, sums, counts, ridge)
     return LeastSquares(kept, weights, torch.stack(without))
-
-
-def _choose(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float, inputs: int) -> Tensor:
-    """Backward elimination: places of the `inputs` values that are kept, rising.
-
-    What leaving out a value adds to the squared error, all others fitted anew, is its squared
-    weight over the diagonal of the moments' inverse (Hassibi & Stork 1993). Takes what `_solve`
-    takes, and overwrites nothing.
-    """
-    kept = torch.arange(len(moments))
-    while len(kept) > inputs:
-        weights, factor = _solve(moments[kept][:, kept], sums[:, kept], counts, ridge)
-        loss = weights[:-1].square().sum(0) / torch.cholesky_inverse(factor).diagonal()
-        most = max(inputs, math.ceil(ROUND * len(kept)))
-        kept = kept[loss.topk(most).indices.sort().values]
-    return kept
 
 
 def _moments(
@@ -118,7 +102,7 @@ def _moments(
     return moments, sums, torch.bincount(labels, minlength=classes).float()
 
 
-def _solve(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def _solve(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float) -> Tensor:
     """Weights of the ridge regression on one-hot codes less their means.
 
     Args:
@@ -126,13 +110,9 @@ def _solve(moments: Tensor, sums: Tensor, counts: Tensor, ridge: float) -> tuple
         sums: of the images of each class, float [classes, inputs].
         counts: images of each class, float [classes].
         ridge: penalty, as a share of the mean power of an image value.
-
-    Returns:
-        Weights, float [classes, inputs]; the Cholesky factor of the moments with the penalty.
     """
     share = counts / counts.sum()
     codes = sums - share[:, None] * sums.sum(0)
     moments.diagonal().add_(ridge * moments.diagonal().mean())
-    factor = torch.linalg.cholesky(moments)
-    weights = torch.cholesky_solve(codes.T, factor)
-    return (LOGIT_SCALE * weights.T).contiguous(), factor
+    weights = torch.cholesky_solve(codes.T, torch.linalg.cholesky(moments))
+    return (LOGIT_SCALE * weights.T).contiguous()
