@@ -1,5 +1,6 @@
 """The report's pictures. Every system has its own marker, line and grey value beside its colour."""
 
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,12 +59,15 @@ def draw_all(report: Report, folder: Path) -> list[str]:
     return names
 
 
-def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
+def draw_frontier(
+    points: "list[PointResult]", picture: Path, elsewhere: Collection[str] = ()
+) -> None:
     """Plot a sweep: accuracy against seconds, against table look-ups and against bytes.
 
     Args:
         points: finished ones.
         picture: PNG to write.
+        elsewhere: names of those whose seconds come from another machine, drawn hollow.
     """
     axes_of = (
         ("server seconds a query", "log", [p.compute_seconds for p in points]),
@@ -89,7 +93,8 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
                 axis.scatter(
                     [places[i] for i in chosen],
                     [misses[i] for i in chosen],
-                    color=colour,
+                    edgecolors=colour,
+                    facecolors=["white" if points[i].name in elsewhere else colour for i in chosen],
                     marker=marker,
                     label=label if chosen else None,
                     zorder=3,
@@ -108,7 +113,8 @@ def draw_frontier(points: "list[PointResult]", picture: Path) -> None:
     for axis, (against, *_) in zip(rows[1], axes_of, strict=True):
         axis.set_xlabel(against)
     figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle("What accuracy costs: each point one trained and compiled variant")
+    hollow = "; hollow: seconds from another machine" if elsewhere else ""
+    figure.suptitle(f"What accuracy costs: each point one trained and compiled variant{hollow}")
     figure.draw_without_rendering()  # names are placed when everything else has its place
     for row, (_, shares) in zip(rows, measures, strict=True):
         for axis, (*_, places) in zip(row, axes_of, strict=True):

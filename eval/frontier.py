@@ -322,7 +322,9 @@ def write_frontier(frontier: Frontier, page: Path) -> None:
     folder = _folder(page)
     folder.mkdir(parents=True, exist_ok=True)
     if frontier.points:
-        draw_frontier(frontier.points, folder / "frontier.png")
+        main = machines(frontier.points)[0]
+        elsewhere = {point.name for point in frontier.points if point.machine != main}
+        draw_frontier(frontier.points, folder / "frontier.png", elsewhere)
     text = frontier.model_dump_json(indent=1) + "\n"
     write_atomically(folder / "frontier.json", text.encode())
     write_atomically(page, render(frontier, f"{folder.name}/frontier.png").encode())
