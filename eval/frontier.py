@@ -170,17 +170,18 @@ def render(frontier: Frontier, picture: str) -> str:
     first, where = frontier.points[0], machines(frontier.points)
     days = sorted({point.created[:10] for point in frontier.points})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    several = len(where) > 1
+    elsewhere = _elsewhere(where)
     lines = [
         f"# {frontier.title}",
         "",
-        f"Made by `{frontier.command}` on {when} ({_on(where[0])}). One training of each variant; "
-        f"{first.known_clips:,} clips of known songs and {first.unknown_clips:,} of unknown ones "
+        f"Made by `{frontier.command}` on {when} ({where[0].hardware}). "
+        f"One training of each variant; {first.known_clips:,} clips of known songs and "
+        f"{first.unknown_clips:,} of unknown ones "
         f"under noise and rooms unseen in training, {first.encrypted_clips} of them in real FHE. "
         "Thresholds come from other unknown songs. These are the clips that choices were made by: "
         "the cross-validation in [RESULTS.md](RESULTS.md) is the cleaner figure. Variants on the "
         "frontier, that none beats in DIR at equal false alarms without taking longer, are set in "
-        "bold." + (f" {_elsewhere(where)} They cannot be on the frontier." if several else ""),
+        "bold." + (f"{elsewhere} They cannot be on the frontier." if elsewhere else ""),
         "",
         f"![DIR and top-1 against seconds, table look-ups and bytes]({picture})",
         "",
@@ -225,11 +226,6 @@ def render(frontier: Frontier, picture: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _on(machine: Machine) -> str:
-    memory = f"{machine.memory_bytes / 2**30:.0f} GiB"
-    return f"{machine.processor}, {machine.cores} cores, {memory}"
-
-
 def _mark(point: PointResult, where: list[Machine]) -> str:
     """What stands beside the name of a point from another machine than most."""
     place = where.index(point.machine)
@@ -237,8 +233,9 @@ def _mark(point: PointResult, where: list[Machine]) -> str:
 
 
 def _elsewhere(where: list[Machine]) -> str:
-    others = "; ".join(f"[{place}] {_on(one)}" for place, one in enumerate(where) if place)
-    return f"Seconds of numbered variants come from other machines: {others}."
+    """A sentence on the machines that `_mark` numbers; empty where there are none."""
+    others = "; ".join(f"[{place}] {one.hardware}" for place, one in enumerate(where) if place)
+    return others and f" Seconds of numbered variants come from other machines: {others}."
 
 
 def _cores(points: list[PointResult], where: list[Machine]) -> list[str]:
@@ -288,11 +285,11 @@ def compact(frontier: Frontier) -> str:
             f"{readable_bytes(p.evaluation_key_bytes)} |"
         )
     first = frontier.points[0]
-    elsewhere = f" {_elsewhere(where)}" if len(where) > 1 else ""
     return "\n".join(lines) + (
         f"\n\n{first.known_clips:,} and {first.unknown_clips:,} clips of known and unknown songs "
         f"of the first variant; {frontier.created[:10]}, {where[0].cores} cores "
-        f"({where[0].processor}); made by `{frontier.command}`.{elsewhere}\n"
+        f"({where[0].processor}); made by `{frontier.command}`."
+        f"{_elsewhere(where)}\n"
     )
 
 

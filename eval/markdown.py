@@ -52,9 +52,8 @@ def render(report: Report, pictures: Sequence[str], *, folder: str = "") -> str:
     machine = report.machine
     parts = [
         f"# Results: {report.name}\n",
-        f"Made by `{report.command}` on {report.created[:10]} ({machine.processor}, "
-        f"{machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB, {machine.system}, Python "
-        f"{machine.python}; "
+        f"Made by `{report.command}` on {report.created[:10]} "
+        f"({machine.hardware}, {machine.system}, Python {machine.python}; "
         + ", ".join(f"{name} {value}" for name, value in report.versions.items())
         + f"; seed {report.seed}). Intervals are 95 %, bootstrapped over tracks, since clips of "
         "one track fail together; agreements have Wilson's interval. A figure under *real FHE* "

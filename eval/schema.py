@@ -163,6 +163,11 @@ class Machine(Settings):
     system: str
     python: str
 
+    @property
+    def hardware(self) -> str:
+        """Processor, cores and memory, in words."""
+        return f"{self.processor}, {self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB"
+
 
 class Report(Settings):
     """An evaluation."""

@@ -76,6 +76,10 @@ def test_points_of_a_published_page_are_not_measured_again(file, frontier, tmp_p
     elsewhere = tmp_path / "elsewhere"
     again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
     assert again.points == frontier.points
+    points = [elsewhere_measured(point) for point in published.points]
+    published = published.model_copy(update={"points": points})
+    again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
+    assert again.points == points, "with the machine they came from"
     assert read_frontier(tmp_path / "NOTHING.md") is None
 
 
@@ -130,17 +134,19 @@ def test_the_frontier_is_what_nothing_beats(frontier):
 
     points = [point("a", 0.9, 1.0), point("b", 0.8, 2.0), point("c", 0.95, 3.0)]
     assert best(points) == {"a", "c"}
-    assert best([*points, elsewhere(point("d", 0.99, 0.1))]) == {"a", "c"}, "another's seconds"
+    assert best([*points, elsewhere_measured(point("d", 0.99, 0.1))]) == {"a", "c"}, (
+        "another's seconds"
+    )
 
 
-def elsewhere(point):
+def elsewhere_measured(point):
     other = point.machine.model_copy(update={"processor": "Another"})
     return point.model_copy(update={"machine": other})
 
 
 def test_points_from_another_machine_are_marked(frontier):
     first, second = frontier.points
-    points = [first, elsewhere(second), first.model_copy(update={"name": "third"})]
+    points = [first, elsewhere_measured(second), first.model_copy(update={"name": "third"})]
     mixed = frontier.model_copy(update={"points": points})
     page, table = render(mixed, "frontier.png"), compact(mixed)
     assert "| bits-9 [1] |" in page and "[1] Another, " in page
