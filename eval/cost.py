@@ -27,13 +27,14 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from concrete import fhe
-from concrete.ml.deployment import FHEModelClient, FHEModelDev, FHEModelServer
+from concrete.ml.deployment import FHEModelClient, FHEModelDev
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..configs.errors import ConfigError
 from ..configs.schema import Config
 from ..configs.units import readable_bytes
 from ..fhe.artifact import ArtifactConfig
+from ..fhe.circuit import LINEAR, Circuit, add_matrix
 from ..fhe.messages import lengthen, shorten
 from ..fhe.timing import timed
 from ..model.frontend import IMAGE_LIMIT, make_front_end
@@ -98,6 +99,9 @@ class CostRow(BaseModel):
     """The server's first query with these keys, which it also prepares, mostly on one core."""
     compute_seconds: float | None = None
     """The server's work on a later query: reading it, computing, serializing the response."""
+    concrete_seconds: float | None = None
+    """The same if Concrete's own code computes a circuit without look-ups, on the same queries in
+    the same process, afterwards; None for circuits that it computes anyway."""
     compute_cpu_seconds: float | None = None
     """The same in processor time over all threads: steadier than the clock on a busy machine;
     divided by `compute_seconds` it tells how many cores were really had."""
@@ -329,6 +333,7 @@ def compile_stage(task: Task, work: Path) -> dict:
     module, seconds = timed(lambda: compile_network(network, calibration, settings.fhe))
     parts = work / "parts"
     FHEModelDev(str(parts), module).save(via_mlir=True)
+    add_matrix(module, calibration[:2], parts, parts)
     circuit = module.fhe_circuit
     return {
         "pbs": circuit.programmable_bootstrap_count,
@@ -365,24 +370,24 @@ def serve_stage(task: Task, work: Path) -> dict:
     """The server: open its part and the evaluation keys, compute the responses."""
     from ..fhe import runtime  # noqa: F401 - so that a failure has an exit code
 
-    server, load_seconds = timed(lambda: FHEModelServer(str(work / "parts")))
+    parts = work / "parts"
+    circuit, load_seconds = timed(lambda: Circuit(parts))
     uploaded = (work / "evaluation-keys").read_bytes()
     keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
+    queries = [(work / f"query-{number}").read_bytes() for number in range(task.queries)]
 
-    def answer(query: bytes) -> bytes:
-        message = server.run(fhe.Value.deserialize(query), keys).serialize()
-        return shorten(message, task.settings.fhe.response_bits)
+    def answer(query: bytes, circuit: Circuit = circuit) -> bytes:
+        return shorten(circuit.run(query, keys), task.settings.fhe.response_bits)
 
-    _, first_seconds = timed(lambda: answer((work / "query-0").read_bytes()))
+    _, first_seconds = timed(lambda: answer(queries[0]))
     seconds, cpu_seconds = [], []
-    for number in range(task.queries):
-        query = (work / f"query-{number}").read_bytes()
+    for number, query in enumerate(queries):
         before = time.process_time()
         response, compute = timed(lambda query=query: answer(query))
         cpu_seconds.append(time.process_time() - before)
         seconds.append(compute)
         (work / f"response-{number}").write_bytes(response)
-    return {
+    measured = {
         "server_load_seconds": load_seconds,
         "key_load_seconds": key_load_seconds,
         "first_compute_seconds": first_seconds,
@@ -391,6 +396,12 @@ def serve_stage(task: Task, work: Path) -> dict:
         "response_bytes": len(response),
         "server_peak_bytes": _peak_bytes(),
     }
+    if (parts / LINEAR).exists():
+        concrete = Circuit(parts, linear=False)
+        answer(queries[0], concrete)
+        seconds = [timed(lambda query=query: answer(query, concrete))[1] for query in queries]
+        measured["concrete_seconds"] = _median(seconds)
+    return measured
 
 
 def decrypt_stage(task: Task, work: Path) -> dict:

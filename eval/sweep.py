@@ -133,6 +133,7 @@ def run_sweep(
     *,
     folder: Path | None = None,
     only: tuple[str, ...] = (),
+    again: bool = False,
     published: Frontier | None = None,
     command: str = "hushtune.eval.sweep",
     announce: Callable[[str], None] = print,
@@ -143,6 +144,7 @@ def run_sweep(
         sweep: from `load_sweep`.
         folder: everything is written here; ``<runs>/<name of the file>-sweep`` where None.
         only: names of the points to measure; all where empty.
+        again: measure these even if they are finished; what is trained here is not trained anew.
         published: points measured earlier, from `frontier.read_frontier`; those of the same
             settings are taken as they are.
         command: what to state in the result.
@@ -167,8 +169,9 @@ def run_sweep(
         path = folder / "points" / f"{point.name}.json"
         clips = point.encrypted_clips or sweep.file.encrypted_clips
         digest = _digest(config, clips, sweep.file.cores)
-        result = _finished(path, digest) or earlier.get(digest)
-        if result is None and (not only or point.name in only):
+        wanted = not only or point.name in only
+        result = None if again and wanted else _finished(path, digest) or earlier.get(digest)
+        if result is None and wanted:
             announce(f"Point {point.name} ({place} of {len(names)})")
             run = _point_run(folder, point, config, announce)
             try:

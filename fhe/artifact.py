@@ -8,6 +8,7 @@ artifact/
   client/statistics.npy     mean and deviation of the images
   client/kept.npy           places of the image values that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
+  server/linear.npz         its integer weights, where it has no look-ups (see fhe/linear.py)
   owner/network.pt          the quantized network's weights, for --fhe simulate and clear
   owner/calibration.npy     images the compiler was calibrated on
 ```

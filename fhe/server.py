@@ -3,12 +3,11 @@
 from os import PathLike
 
 from concrete import fhe
-from concrete.ml.deployment import FHEModelServer
 
 from ..configs.errors import ProtocolError
 from .artifact import Artifact
+from .circuit import Circuit
 from .messages import shorten
-from .runtime import ignore_broken_pipes
 from .wire import Envelope
 
 
@@ -37,7 +36,7 @@ class Server:
 
     def __init__(self, artifact: str | PathLike):
         self.artifact = Artifact(artifact, ("server",))
-        self._model = FHEModelServer(str(self.artifact.folder / "server"))
+        self._circuit = Circuit(self.artifact.folder / "server")
 
     def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
         """Open a client's evaluation keys once, for many queries.
@@ -76,16 +75,6 @@ class Server:
                 "query: encrypted with other keys than the evaluation keys given. Upload the "
                 "evaluation keys of the client that made the query."
             )
-        try:
-            value = fhe.Value.deserialize(envelope.payload)
-        except RuntimeError as error:
-            raise ProtocolError(f"query: cannot be read ({error}).") from error
-        try:
-            result = self._model.run(value, evaluation_keys.keys)
-        except RuntimeError as error:
-            raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
-        finally:
-            ignore_broken_pipes()
-        message = (result[0] if isinstance(result, tuple) else result).serialize()
+        message = self._circuit.run(envelope.payload, evaluation_keys.keys)
         payload = shorten(message, self.artifact.config.fhe.response_bits)
         return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

@@ -96,6 +96,10 @@ def sweep(
     only: Annotated[
         list[str] | None, typer.Option(help="Measure this point alone. Repeat for several.")
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Measure anew what is finished; trained networks are kept."),
+    ] = False,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -130,6 +134,7 @@ def sweep(
             variants,
             folder=folder,
             only=tuple(only or ()),
+            again=again,
             published=read_frontier(page) if page is not None else None,
             command=" ".join(["hushtune", *sys.argv[1:]]),
             announce=say,

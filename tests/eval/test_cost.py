@@ -26,7 +26,8 @@ def test_rows_are_plausible(measured):
     assert (small.songs, small.cores) == (3, CORES[-1])
     assert [(row.songs, row.cores) for row in large] == [(5, cores) for cores in CORES]
     for row in rows:
-        costs = row.model_dump(exclude={"error", "weights"})
+        costs = row.model_dump(exclude={"error", "weights", "concrete_seconds"})
+        assert row.concrete_seconds is None, "it has look-ups"
         assert all(value > 0 for value in costs.values()), costs
         assert min(row.client_peak_bytes, row.server_peak_bytes) > 50e6
         assert row.pbs == small.pbs
@@ -42,6 +43,14 @@ def test_a_peak_of_memory_is_the_roles_own(measured):
     _, rows = measured
     assert len({row.server_peak_bytes for row in rows}) > 1
     assert all(row.server_peak_bytes < 3e9 for row in rows)
+
+
+def test_without_look_ups_concretes_own_code_is_timed_beside(tiny_config, tmp_path):
+    network = tiny_config.network.model_copy(update={"layers": ()})
+    config = tiny_config.model_copy(update={"network": network})
+    (row,) = measure_costs(config, [40], tmp_path, cores=[1], queries=2)
+    assert row["pbs"] == 0
+    assert 0 < row["compute_seconds"] < row["concrete_seconds"] < 60
 
 
 def test_only_rows_stay_in_the_folder(measured):

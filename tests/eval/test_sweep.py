@@ -83,6 +83,19 @@ def test_points_of_a_published_page_are_not_measured_again(file, frontier, tmp_p
     assert read_frontier(tmp_path / "NOTHING.md") is None
 
 
+def test_a_finished_point_can_be_measured_again(file, frontier, tmp_path):
+    sweep, messages = load_sweep(file), []
+    copy = shutil.copytree(sweep.folder, tmp_path / "copy")
+    name = frontier.points[0].name
+    again = run_sweep(sweep, folder=copy, only=(name,), again=True, announce=messages.append)
+    first, *others = again.points
+    assert any(message.startswith(f"Point {name} ") for message in messages)
+    assert first.compute_seconds != frontier.points[0].compute_seconds
+    assert first.quantized_figures == frontier.points[0].quantized_figures, "not trained again"
+    assert first.train_seconds == frontier.points[0].train_seconds
+    assert others == frontier.points[1:]
+
+
 def test_a_changed_point_alone_is_measured_again(file, frontier, tmp_path):
     sweep = yaml.safe_load(file.read_text())
     sweep["points"][1]["changes"]["fhe"]["response_bits"] = 12

@@ -1,0 +1,197 @@
+"""A circuit without look-ups, computed as one matrix product.
+
+Such a circuit multiplies each encrypted input by a known integer for each output and adds up. An
+LWE ciphertext is a row of words modulo 2**64, so that the whole circuit is ``W.T @ C`` with
+the integer weights `W` [inputs, outputs] and the ciphertexts `C` [inputs, words], plus a
+constant in each output's last word. Concrete's compiled code walks through it one ciphertext at a
+time; a BLAS multiplies blocks that stay in the cache. Doubles hold 53 bits, so each word is
+multiplied as two halves of 32 bits, exactly.
+
+Nothing is different but the seconds: the response is the very same, word by word, as
+`LinearCircuit.fitted` makes sure of before it gives one away. Keys, encryption, parameters and
+decryption are Concrete's.
+
+A query carries of each ciphertext the last word and a seed, from which Concrete's generator
+(https://github.com/zama-ai/tfhe-rs/tree/main/tfhe-csprng) makes the others: AES-128 with the seed
+as its key, of the numbers 0, 1, 2, ... as 16 bytes each, lowest first; the first byte is dropped.
+The other side of the seed is public, as it is in every query.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from ..configs.errors import ProtocolError
+from .messages import find_blobs
+
+SEEDED_WORDS = 3
+"""Of an encrypted input in a query: two of a seed, and the ciphertext's last word."""
+HALF_BITS = 32
+DOUBLE_BITS = 53
+OUTPUTS_AT_ONCE = 1024
+"""Bounds the memory that products take."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all messages of one kind and circuit share: everything around their numbers."""
+
+    head: bytes
+    tail: bytes
+
+    @classmethod
+    def of(cls, message: bytes) -> "Frame":
+        """The frame of a trusted message with one list of numbers.
+
+        Raises:
+            ValueError: with more than one, or none.
+        """
+        ((start, end),) = find_blobs(message)
+        return cls(message[:start], message[end:])
+
+    def words(self, message: bytes) -> np.ndarray | None:
+        """The numbers in a message, trusted or not: uint64; None if it has another frame."""
+        start, end = len(self.head), len(message) - len(self.tail)
+        if end < start or (end - start) % 8:
+            return None
+        if not (message.startswith(self.head) and message.endswith(self.tail)):
+            return None
+        return np.frombuffer(message, "<u8", (end - start) // 8, start)
+
+    def around(self, words: np.ndarray) -> bytes:
+        """A message with these numbers."""
+        return b"".join((self.head, words.tobytes(), self.tail))
+
+
+@dataclass(frozen=True)
+class LinearCircuit:
+    """A compiled circuit without look-ups, as a matrix.
+
+    Attributes:
+        weights: integers, [inputs, outputs].
+        constants: what is added to the last word of each output's ciphertext, uint64 [outputs].
+        query: the frame of queries.
+        response: the frame of responses.
+        dimension: words of a ciphertext before the last.
+    """
+
+    weights: np.ndarray
+    constants: np.ndarray
+    query: Frame
+    response: Frame
+    dimension: int
+
+    @classmethod
+    def fitted(
+        cls, weights: np.ndarray, run: Callable[[bytes], bytes], queries: Sequence[bytes]
+    ) -> "LinearCircuit | None":
+        """The circuit with these weights, if it responds as Concrete's does.
+
+        Args:
+            weights: integers, [inputs, outputs].
+            run: Concrete's own circuit: query to response, as Concrete serialises them.
+            queries: real ones. The constants are read from the first one's response, and those of
+                all must come out the same.
+
+        Returns:
+            None if a single word differs, or the weights are too large for exact doubles.
+        """
+        inputs, outputs = weights.shape
+        reach = int(np.abs(weights).sum(0).max())
+        if reach.bit_length() + HALF_BITS > DOUBLE_BITS:
+            return None
+        message = run(queries[0])
+        query, response = Frame.of(queries[0]), Frame.of(message)
+        words = response.words(message).reshape(outputs, -1)
+        small = weights.astype(np.min_scalar_type(-reach))
+        none = np.zeros(outputs, np.uint64)
+        bare = cls(small, none, query, response, words.shape[1] - 1)
+        if len(query.words(queries[0])) != SEEDED_WORDS * inputs:
+            return None
+        constants = words[:, -1] - bare.product(bare.ciphertexts(queries[0]))[:, -1]
+        circuit = cls(small, constants, query, response, bare.dimension)
+        same = all(circuit.run(one) == run(one) for one in queries)
+        return circuit if same else None
+
+    def save(self, path: Path) -> None:
+        """Write it, for `load`."""
+        frames = {
+            f"{name}_{part}": np.frombuffer(getattr(frame, part), np.uint8)
+            for name, frame in (("query", self.query), ("response", self.response))
+            for part in ("head", "tail")
+        }
+        np.savez_compressed(
+            path,
+            weights=self.weights,
+            constants=self.constants,
+            dimension=np.int64(self.dimension),
+            **frames,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "LinearCircuit":
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            query, response = (
+                Frame(*(stored[f"{name}_{part}"].tobytes() for part in ("head", "tail")))
+                for name in ("query", "response")
+            )
+            # doubles once, for every query
+            weights = stored["weights"].astype(np.float64)
+            return cls(weights, stored["constants"], query, response, int(stored["dimension"]))
+
+    def run(self, query: bytes) -> bytes:
+        """Compute the response to a query, both as Concrete serialises them.
+
+        Raises:
+            ProtocolError: not a query of this circuit.
+        """
+        out = self.product(self.ciphertexts(query))
+        out[:, -1] += self.constants
+        return self.response.around(out)
+
+    def ciphertexts(self, query: bytes) -> np.ndarray:
+        """The ciphertexts that a query stands for: uint64 [inputs, words].
+
+        Raises:
+            ProtocolError: not a query of this circuit.
+        """
+        words = self.query.words(query)
+        inputs = len(self.weights)
+        if words is None or len(words) != SEEDED_WORDS * inputs:
+            raise ProtocolError("query: not one of this circuit's.")
+        words = words.reshape(inputs, SEEDED_WORDS)
+        seeds = words[:, :2].tobytes()
+        used = 8 * self.dimension
+        blocks = -(-(1 + used) // 16)
+        counter = b"".join(number.to_bytes(16, "little") for number in range(blocks))
+        # a block more than is written: the library asks for room to pad
+        stream = np.empty((inputs, 16 * (blocks + 1)), np.uint8)
+        for number, row in enumerate(stream):
+            key = AES128(seeds[16 * number : 16 * (number + 1)])
+            Cipher(key, ECB()).encryptor().update_into(counter, row)
+        out = np.empty((inputs, self.dimension + 1), "<u8")
+        out.view(np.uint8)[:, :used] = stream[:, 1 : 1 + used]
+        out[:, -1] = words[:, -1]
+        return out
+
+    def product(self, ciphertexts: np.ndarray) -> np.ndarray:
+        """The weights times ciphertexts, modulo 2**64: uint64 [outputs, words].
+
+        Args:
+            ciphertexts: uint64 [inputs, words].
+        """
+        halves = ciphertexts.view("<u4").astype(np.float64)
+        weights = self.weights.T
+        out = np.empty((len(weights), ciphertexts.shape[1]), "<u8")
+        for start in range(0, len(weights), OUTPUTS_AT_ONCE):
+            part = slice(start, start + OUTPUTS_AT_ONCE)
+            sums = (weights[part].astype(np.float64, copy=False) @ halves).astype(np.int64)
+            low, high = sums[:, 0::2], sums[:, 1::2]
+            out[part] = (low + (high << HALF_BITS)).view(np.uint64)
+        return out
