@@ -17,7 +17,8 @@ COPY eval eval
 RUN /opt/hushtune/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
-# Each worker compiles the circuit for its machine (binutils), which computes with OpenMP (libgomp1).
+# Each worker compiles a circuit with look-ups for its machine (binutils); it computes with OpenMP
+# (libgomp1).
 # Debian keeps one version of each package.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -34,7 +34,7 @@ from ..configs.errors import ConfigError
 from ..configs.schema import Config
 from ..configs.units import readable_bytes
 from ..fhe.artifact import ArtifactConfig
-from ..fhe.circuit import LINEAR, Circuit, add_matrix
+from ..fhe.circuit import LINEAR, PROOFS, Circuit, add_matrix
 from ..fhe.messages import lengthen, shorten
 from ..fhe.timing import timed
 from ..model.frontend import IMAGE_LIMIT, make_front_end
@@ -44,9 +44,12 @@ SCALING_SONGS = 400
 """The first catalogue of at least so many songs is measured on every number of cores."""
 WARM_UP_STEPS = 60
 WARM_UP_BATCH = 64
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
-"""Concrete's compiled circuits run in OpenMP threads, its key generation in Rayon's; both start
-one for each core the process may use, unless an inherited variable says otherwise."""
+MEASUREMENT = 2
+"""Raised when the same settings are computed or timed in another way."""
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+"""Concrete's compiled circuits run in OpenMP threads, matrix products in OpenBLAS's, Concrete's key
+generation in Rayon's; all start one for each core the process may use, unless an inherited variable
+says otherwise."""
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -82,7 +85,7 @@ class CostRow(BaseModel):
     client_zip_bytes: int | None = None
     """Size of the client's part of the artifact."""
     server_zip_bytes: int | None = None
-    """Size of the server's part of the artifact."""
+    """Size of the server's part of the artifact, all its files."""
     key_seconds: float | None = None
     """Creating the private and the evaluation keys."""
     evaluation_key_bytes: int | None = None
@@ -92,19 +95,20 @@ class CostRow(BaseModel):
     query_bytes: int | None = None
     """An encrypted image."""
     server_load_seconds: float | None = None
-    """Opening the server's part (which compiles its code for this machine), once."""
+    """Opening the server's part once; with look-ups its code is compiled for this machine."""
     key_load_seconds: float | None = None
     """Opening the evaluation keys, once a client."""
     first_compute_seconds: float | None = None
-    """The server's first query with these keys, which it also prepares, mostly on one core."""
+    """The server's first query with these keys. Evaluation keys for look-ups it prepares then,
+    mostly on one core."""
     compute_seconds: float | None = None
     """The server's work on a later query: reading it, computing, serializing the response."""
-    concrete_seconds: float | None = None
-    """The same if Concrete's own code computes a circuit without look-ups, on the same queries in
-    the same process, afterwards; None for circuits that it computes anyway."""
     compute_cpu_seconds: float | None = None
     """The same in processor time over all threads: steadier than the clock on a busy machine;
     divided by `compute_seconds` it tells how many cores were really had."""
+    concrete_seconds: float | None = None
+    """What `compute_seconds` is if Concrete's own code computes a circuit without look-ups, on the
+    same queries in the same process, afterwards; None for circuits that it computes anyway."""
     response_bytes: int | None = None
     """An encrypted response."""
     server_peak_bytes: int | None = None
@@ -163,7 +167,8 @@ def measure_costs(
     settings = ArtifactConfig(
         signal=config.signal, spectrum=config.spectrum, network=config.network, fhe=config.fhe
     )
-    digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
+    key = f"{MEASUREMENT} {settings.model_dump_json()}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     scaling = next((songs for songs in classes if songs >= SCALING_SONGS), max(classes))
@@ -333,7 +338,7 @@ def compile_stage(task: Task, work: Path) -> dict:
     module, seconds = timed(lambda: compile_network(network, calibration, settings.fhe))
     parts = work / "parts"
     FHEModelDev(str(parts), module).save(via_mlir=True)
-    add_matrix(module, calibration[:2], parts, parts)
+    add_matrix(module, calibration[:PROOFS], parts, parts)
     circuit = module.fhe_circuit
     return {
         "pbs": circuit.programmable_bootstrap_count,
@@ -341,7 +346,9 @@ def compile_stage(task: Task, work: Path) -> dict:
         "compile_seconds": seconds,
         "compile_peak_bytes": _peak_bytes(),
         "client_zip_bytes": (parts / "client.zip").stat().st_size,
-        "server_zip_bytes": (parts / "server.zip").stat().st_size,
+        "server_zip_bytes": sum(
+            path.stat().st_size for path in (parts / "server.zip", parts / LINEAR) if path.exists()
+        ),
     }
 
 
@@ -371,7 +378,8 @@ def serve_stage(task: Task, work: Path) -> dict:
     from ..fhe import runtime  # noqa: F401 - so that a failure has an exit code
 
     parts = work / "parts"
-    circuit, load_seconds = timed(lambda: Circuit(parts))
+    linear = (parts / LINEAR).exists()
+    circuit, load_seconds = timed(lambda: Circuit(parts, linear=linear))
     uploaded = (work / "evaluation-keys").read_bytes()
     keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
     queries = [(work / f"query-{number}").read_bytes() for number in range(task.queries)]
@@ -396,7 +404,7 @@ def serve_stage(task: Task, work: Path) -> dict:
         "response_bytes": len(response),
         "server_peak_bytes": _peak_bytes(),
     }
-    if (parts / LINEAR).exists():
+    if linear:
         concrete = Circuit(parts, linear=False)
         answer(queries[0], concrete)
         seconds = [timed(lambda query=query: answer(query, concrete))[1] for query in queries]

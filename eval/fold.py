@@ -12,6 +12,7 @@ import torch
 
 from ..configs.errors import RunError
 from ..configs.schema import Config
+from ..fhe.circuit import LINEAR
 from ..fhe.compiling import build
 from ..fhe.execution import execute
 from ..fhe.journal import Journal, digest_of
@@ -38,6 +39,8 @@ FLOAT, QUANTIZED, SIMULATED, ENCRYPTED = "float", "quantized", "simulated", "fhe
 NUMBER = "number"
 """The circuit that ends in the song's number, in the clear."""
 MFCC, MFCC_ENCRYPTED, LANDMARKS = "mfcc", "mfcc_fhe", "landmarks"
+EXECUTED = "executed.jsonl"
+"""File of a run for the answers of a fold that is in real FHE."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def evaluate_fold(
         folder = run.path("artifact.partial")
         module, manifest = build(run, folder, data=data, announce=announce)
         number = Number.of_manifest(manifest)
-        journal = Journal(run.path("executed.jsonl"), _circuit_digest(run, manifest))
+        journal = Journal(run.path(EXECUTED), _circuit_digest(run, manifest))
         images = features.images[sample].numpy()
         done = execute(folder, module, images, title="Real FHE", journal=journal)
         decision, said = run.decision(quantized=True), (done.executed, done.simulated)
@@ -206,8 +209,9 @@ def evaluate_fold(
 
 
 def _circuit_digest(run: Run, manifest: dict) -> str:
-    """Of what decides a circuit's answers: the same however often it is compiled."""
+    """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
     settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
+    settings.append(f"server/{LINEAR}" in manifest["files"])
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
 
 

@@ -34,7 +34,7 @@ from ..training.parallel import release_workers
 from ..training.pool import TrainingData, remove_images
 from ..training.run import Run, run_config
 from ..training.trainer import prepare_split
-from .fold import ENCRYPTED, FLOAT, NUMBER, QUANTIZED, FoldResult, evaluate_fold
+from .fold import ENCRYPTED, EXECUTED, FLOAT, NUMBER, QUANTIZED, FoldResult, evaluate_fold
 from .fold import FoldSettings as Judges
 from .folds import Fold, system_clips
 from .frontier import Frontier, PointResult, figures, summary
@@ -174,6 +174,8 @@ def run_sweep(
         if result is None and wanted:
             announce(f"Point {point.name} ({place} of {len(names)})")
             run = _point_run(folder, point, config, announce)
+            if again:
+                run.path(EXECUTED).unlink(missing_ok=True)
             try:
                 measured, data = _measure(run, point, digest, clips, sweep.file.cores, announce)
             except CompileError as error:

@@ -1,6 +1,6 @@
-"""Matrix products in blocks of inputs.
+"""Matrix products in blocks of inputs, where Concrete's code computes them: before look-ups.
 
-Concrete computes ``x @ W`` output by output and reads all encrypted inputs anew for each. 1,536 of
+It computes ``x @ W`` output by output and reads all encrypted inputs anew for each. 1,536 of
 them take 15 MB, more than a core's cache holds; 192 take 2 MB. The partial products add up to the
 very same ciphertexts' values, in fewer seconds.
 """

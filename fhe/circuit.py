@@ -14,20 +14,21 @@ from .runtime import ignore_broken_pipes
 
 LINEAR = "linear.npz"
 """Beside ``server.zip``, for circuits without look-ups."""
+PROOFS = 2
+"""Encrypted images on which a matrix proves itself: the first also tells its constants."""
 
 
 class Circuit:
     """A compiled circuit, ready to compute responses.
 
     Args:
-        folder: holds Concrete's ``server.zip``, and ``linear.npz`` if it has no look-ups.
-        linear: whether to use the latter; without it Concrete's code computes everything.
+        folder: holds Concrete's ``server.zip`` or, as the one thing needed, ``linear.npz``.
+        linear: whether to compute with the latter.
     """
 
-    def __init__(self, folder: Path, *, linear: bool = True):
-        has_matrix = linear and (folder / LINEAR).exists()
-        self._linear = LinearCircuit.load(folder / LINEAR) if has_matrix else None
-        self._model = None if has_matrix else FHEModelServer(str(folder))
+    def __init__(self, folder: Path, *, linear: bool):
+        self._linear = LinearCircuit.load(folder / LINEAR) if linear else None
+        self._model = None if linear else FHEModelServer(str(folder))
 
     def run(self, query: bytes, keys: fhe.EvaluationKeys) -> bytes:
         """Compute a response.
@@ -69,7 +70,8 @@ def add_matrix(
         server: folder of ``server.zip``.
 
     Returns:
-        Whether the file was written: not for other circuits.
+        Whether the file was written: not for other circuits, nor for one that differs from its
+        matrix in a single word.
     """
     weights = _matrix_of(module)
     if weights is None:
@@ -96,4 +98,4 @@ def _matrix_of(module: QuantizedModule) -> np.ndarray | None:
         for constant in operation.constant_inputs.values()
         if isinstance(constant, QuantizedArray) and constant.qvalues.ndim == 2
     ]
-    return matrices[0].astype(np.int64) if len(matrices) == 1 else None
+    return matrices[0].astype(np.int64, copy=False) if len(matrices) == 1 else None

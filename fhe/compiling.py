@@ -35,7 +35,7 @@ from .artifact import (
 from .blocks import blocked_products
 from .card import NAME as CARD
 from .card import model_card
-from .circuit import add_matrix
+from .circuit import PROOFS, add_matrix
 from .exact_weights import exact_weights
 from .execution import Execution, execute
 from .number import Number, ending_in, fit_number
@@ -273,6 +273,12 @@ def build(
     )
     shutil.rmtree(folder, ignore_errors=True)
     _write_parts(run, module, calibration, folder)
+    parts = folder / "client", folder / "server"
+    if (
+        not add_matrix(module, calibration[:PROOFS], *parts)
+        and not circuit.programmable_bootstrap_count
+    ):
+        announce("Concrete's own code will compute queries: a matrix product would differ.")
     manifest = {
         "format_version": FORMAT_VERSION,
         "id": "",
@@ -317,7 +323,6 @@ def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, fol
     for name in ("statistics.npy", "kept.npy"):
         if run.path(name).exists():
             shutil.copy(run.path(name), folder / "client" / name)
-    add_matrix(module, calibration[:2], folder / "client", folder / "server")
     (folder / "owner").mkdir()
     shutil.copy(run.path("quantized.pt"), folder / "owner" / "network.pt")
     save_array(folder / "owner" / "calibration.npy", calibration)

@@ -7,18 +7,18 @@ constant in each output's last word. Concrete's compiled code walks through it o
 time; a BLAS multiplies blocks that stay in the cache. Doubles hold 53 bits, so each word is
 multiplied as two halves of 32 bits, exactly.
 
-Nothing is different but the seconds: the response is the very same, word by word, as
-`LinearCircuit.fitted` makes sure of before it gives one away. Keys, encryption, parameters and
-decryption are Concrete's.
+Nothing is different but the seconds: the response is the very same, word by word. `fitted` compares
+it with that of Concrete's code, on real queries, before it gives a circuit away. Keys, encryption,
+parameters and decryption are Concrete's.
 
 A query carries of each ciphertext the last word and a seed, from which Concrete's generator
 (https://github.com/zama-ai/tfhe-rs/tree/main/tfhe-csprng) makes the others: AES-128 with the seed
 as its key, of the numbers 0, 1, 2, ... as 16 bytes each, lowest first; the first byte is dropped.
-The other side of the seed is public, as it is in every query.
+The seed is no secret: a ciphertext's words but for the last are public random numbers.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +45,12 @@ class Frame:
     tail: bytes
 
     @classmethod
-    def of(cls, message: bytes) -> "Frame":
-        """The frame of a trusted message with one list of numbers.
-
-        Raises:
-            ValueError: with more than one, or none.
-        """
-        ((start, end),) = find_blobs(message)
+    def of(cls, message: bytes) -> "Frame | None":
+        """The frame of a trusted message with one long list of numbers; None with more or none."""
+        blobs = list(find_blobs(message))
+        if len(blobs) != 1:
+            return None
+        ((start, end),) = blobs
         return cls(message[:start], message[end:])
 
     def words(self, message: bytes) -> np.ndarray | None:
@@ -73,7 +72,7 @@ class LinearCircuit:
     """A compiled circuit without look-ups, as a matrix.
 
     Attributes:
-        weights: integers, [inputs, outputs].
+        weights: integers of the smallest type that holds them, [inputs, outputs].
         constants: what is added to the last word of each output's ciphertext, uint64 [outputs].
         query: the frame of queries.
         response: the frame of responses.
@@ -99,23 +98,27 @@ class LinearCircuit:
                 all must come out the same.
 
         Returns:
-            None if a single word differs, or the weights are too large for exact doubles.
+            None if a single word differs, the weights are too large for exact doubles, or messages
+            look otherwise (those of fewer than 22 inputs have no long list of numbers).
         """
         inputs, outputs = weights.shape
-        reach = int(np.abs(weights).sum(0).max())
-        if reach.bit_length() + HALF_BITS > DOUBLE_BITS:
+        if int(np.abs(weights).sum(0).max()).bit_length() + HALF_BITS > DOUBLE_BITS:
             return None
-        message = run(queries[0])
-        query, response = Frame.of(queries[0]), Frame.of(message)
-        words = response.words(message).reshape(outputs, -1)
-        small = weights.astype(np.min_scalar_type(-reach))
-        none = np.zeros(outputs, np.uint64)
-        bare = cls(small, none, query, response, words.shape[1] - 1)
-        if len(query.words(queries[0])) != SEEDED_WORDS * inputs:
+        responses = [run(query) for query in queries]
+        query, response = Frame.of(queries[0]), Frame.of(responses[0])
+        if query is None or response is None:
             return None
-        constants = words[:, -1] - bare.product(bare.ciphertexts(queries[0]))[:, -1]
-        circuit = cls(small, constants, query, response, bare.dimension)
-        same = all(circuit.run(one) == run(one) for one in queries)
+        sent, words = query.words(queries[0]), response.words(responses[0])
+        if len(sent) != SEEDED_WORDS * inputs or len(words) % outputs:
+            return None
+        words = words.reshape(outputs, -1)
+        small = weights.astype(np.min_scalar_type(-max(-weights.min(), weights.max() + 1)))
+        circuit = cls(small, np.zeros(outputs, "<u8"), query, response, words.shape[1] - 1)
+        constants = words[:, -1] - circuit.product(circuit.ciphertexts(queries[0]))[:, -1]
+        circuit = replace(circuit, constants=constants)
+        same = all(
+            circuit.run(sent) == received for sent, received in zip(queries, responses, strict=True)
+        )
         return circuit if same else None
 
     def save(self, path: Path) -> None:
@@ -141,9 +144,8 @@ class LinearCircuit:
                 Frame(*(stored[f"{name}_{part}"].tobytes() for part in ("head", "tail")))
                 for name in ("query", "response")
             )
-            # doubles once, for every query
-            weights = stored["weights"].astype(np.float64)
-            return cls(weights, stored["constants"], query, response, int(stored["dimension"]))
+            weights, constants = stored["weights"], stored["constants"]
+            return cls(weights, constants, query, response, int(stored["dimension"]))
 
     def run(self, query: bytes) -> bytes:
         """Compute the response to a query, both as Concrete serialises them.
@@ -191,7 +193,7 @@ class LinearCircuit:
         out = np.empty((len(weights), ciphertexts.shape[1]), "<u8")
         for start in range(0, len(weights), OUTPUTS_AT_ONCE):
             part = slice(start, start + OUTPUTS_AT_ONCE)
-            sums = (weights[part].astype(np.float64, copy=False) @ halves).astype(np.int64)
+            sums = (weights[part].astype(np.float64) @ halves).astype(np.int64)
             low, high = sums[:, 0::2], sums[:, 1::2]
             out[part] = (low + (high << HALF_BITS)).view(np.uint64)
         return out

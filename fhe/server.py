@@ -6,7 +6,7 @@ from concrete import fhe
 
 from ..configs.errors import ProtocolError
 from .artifact import Artifact
-from .circuit import Circuit
+from .circuit import LINEAR, Circuit
 from .messages import shorten
 from .wire import Envelope
 
@@ -36,7 +36,8 @@ class Server:
 
     def __init__(self, artifact: str | PathLike):
         self.artifact = Artifact(artifact, ("server",))
-        self._circuit = Circuit(self.artifact.folder / "server")
+        linear = f"server/{LINEAR}" in self.artifact.manifest["files"]
+        self._circuit = Circuit(self.artifact.folder / "server", linear=linear)
 
     def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
         """Open a client's evaluation keys once, for many queries.

@@ -33,7 +33,8 @@ class WorkerSettings:
     layouts: Path
     """File for the artifact's layouts; the first worker makes it."""
     scratch: Path
-    """Folder for temporary files: Concrete unpacks the circuit at every start, and leaves it."""
+    """Folder for temporary files: Concrete unpacks a circuit with look-ups at every start, and
+    leaves it."""
     threads: int
     keys_in_memory: int
     server: int = field(default_factory=os.getpid)
@@ -167,4 +168,5 @@ def _settle_down(settings: WorkerSettings) -> None:
     silence = os.open(os.devnull, os.O_RDWR)  # the FHE libraries' chatter is no JSON
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(settings.threads))

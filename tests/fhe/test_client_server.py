@@ -92,7 +92,8 @@ def test_only_ciphertext_and_evaluation_keys_cross(client, server, keys, tiny_cl
     for crossing in (uploaded, query, server.run(query, keys)):
         assert secret_key_runs(crossing) == 0
     # and the server object keeps nothing but the circuit
-    assert set(vars(server)) == {"artifact", "_model"}
+    assert set(vars(server)) == {"artifact", "_circuit"}
+    assert set(vars(server._circuit)) == {"_linear", "_model"}
     assert set(vars(keys)) == {"key_id", "keys"}
     assert type(keys.keys).__name__ == "EvaluationKeys"
 
