@@ -383,20 +383,22 @@ def _conditions(protocol: ProtocolResult) -> list[str]:
 def _cost(report: Report, pictures: Sequence[str], folder: str) -> list[str]:
     if not report.costs:
         return []
+    beside = any(row.concrete_seconds is not None for row in report.costs)
     rows = []
     for row in sorted(report.costs, key=lambda row: (row.songs, row.cores)):
+        size = [f"{row.songs:,}", str(row.cores)]
         if row.error is not None:
-            rows.append([f"{row.songs:,}", str(row.cores), _cell(row.error), *["-"] * 9])
+            rows.append([*size, _cell(row.error)])
             continue
+        concrete = "-" if row.concrete_seconds is None else f"{row.concrete_seconds:.2f}"
         rows.append(
             [
-                f"{row.songs:,}",
-                str(row.cores),
+                *size,
                 str(row.pbs),
                 f"{row.key_seconds:.1f}",
                 f"{row.encrypt_seconds:.2f}",
                 f"{row.compute_seconds:.2f}",
-                "-" if row.concrete_seconds is None else f"{row.concrete_seconds:.2f}",
+                *([concrete] if beside else []),
                 f"{row.decrypt_seconds:.2f}",
                 readable_bytes(row.evaluation_key_bytes),
                 readable_bytes(row.query_bytes),
@@ -406,7 +408,6 @@ def _cost(report: Report, pictures: Sequence[str], folder: str) -> list[str]:
                 f"{row.compile_seconds:.0f} s, {readable_bytes(row.compile_peak_bytes)}",
             ]
         )
-    rows = [row + ["-"] * (14 - len(row)) for row in rows]
     head = [
         "songs",
         "cores",
@@ -414,7 +415,7 @@ def _cost(report: Report, pictures: Sequence[str], folder: str) -> list[str]:
         "keys (s)",
         "encrypt (s)",
         "server (s)",
-        "by Concrete (s)",
+        *(["by Concrete (s)"] if beside else []),
         "decrypt (s)",
         "evaluation keys",
         "query",
@@ -423,12 +424,16 @@ def _cost(report: Report, pictures: Sequence[str], folder: str) -> list[str]:
         "server memory",
         "compile",
     ]
+    rows = [row + ["-"] * (len(head) - len(row)) for row in rows]
+    note = (
+        " *By Concrete*: the server's seconds on the same queries if Concrete's own code "
+        "multiplies, where Hushtune takes a matrix product with the same result."
+    )
     return [
         "## Cost against catalogue size and cores\n",
         "The same network with **random weights** (cost depends on its shape and bits alone), in "
         "real FHE; client, server and compiler each in a process of its own. Memory is each "
-        "process's peak. *By Concrete*: the server's seconds on the same queries if Concrete's own "
-        "code multiplies, where Hushtune takes a matrix product with the same result.\n",
+        f"process's peak.{note if beside else ''}\n",
         _table(head, rows),
         *_pictures(pictures, folder, {"cost.png": "Cost against catalogue size"}),
     ]
