@@ -31,7 +31,9 @@ from hushtune.remote.transport import Refused, Transport
 Step = Literal[
     "preparing", "encrypting", "sending", "waiting", "computing", "receiving", "decrypting", "done"
 ]
-POLL_SECONDS = 0.25
+SOONEST_POLL_SECONDS, POLL_SECONDS = 0.03, 0.25
+"""Between two looks whether a response is there: the first is soon, for a small circuit takes no
+longer, then always twice as long up to the second."""
 UPLOAD_CHUNK = 1 << 20
 CHECK_SECONDS = 300.0
 """How long the service may take to check uploaded keys, beside what a query takes."""
@@ -334,6 +336,7 @@ class AsyncRemoteClient:
 
     async def _wait(self, name: str, sent: int, tell: Listener) -> float:
         """Poll until the response is there; the seconds the service computed."""
+        pause = SOONEST_POLL_SECONDS
         while True:
             answer = await self._transport.request("GET", name)
             state = answer.json()
@@ -350,7 +353,8 @@ class AsyncRemoteClient:
                     sent_bytes=sent,
                 )
             )
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, POLL_SECONDS)
 
 
 class RemoteClient:
