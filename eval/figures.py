@@ -1,6 +1,7 @@
 """The report's pictures. Every system has its own marker, line and grey value beside its colour."""
 
 from collections.abc import Collection
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import LogFormatter, LogLocator, NullLocator  # noqa: E402
+from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
 from matplotlib.transforms import Bbox  # noqa: E402
 
 STYLES = {
@@ -102,7 +103,7 @@ def draw_frontier(
             axis.set_xscale(scale)
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             if scale == "log":
-                axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+                axis.xaxis.set_minor_formatter(partial(_minor_label, axis))
             axis.grid(alpha=0.3)
             axis.margins(x=0.15, y=0.1)
         row[0].set_yscale("log")  # of what is missed: between 98 and 99 % lies half of it
@@ -120,6 +121,12 @@ def draw_frontier(
         for axis, (*_, places) in zip(row, axes_of, strict=True):
             _name_points(axis, [p.name for p in points], places, _missed(shares))
     _save(figure, picture)
+
+
+def _minor_label(axis, value: float, _: int) -> str:
+    """Of a tick between powers of ten: where there is hardly more than one, 2 and 5 are told."""
+    low, high = axis.get_xlim()
+    return f"{value:g}" if high < 20 * low and f"{value:e}"[0] in "25" else ""
 
 
 def _missed(shares: list[float]) -> list[float]:

@@ -147,6 +147,8 @@ def test_the_frontier_is_what_nothing_beats(frontier):
 
     points = [point("a", 0.9, 1.0), point("b", 0.8, 2.0), point("c", 0.95, 3.0)]
     assert best(points) == {"a", "c"}
+    smaller = point("e", 0.99, 0.1).model_copy(update={"songs": points[0].songs - 1})
+    assert best([*points, smaller]) == {"a", "c", "e"}, "fewer songs are no match"
     assert best([*points, elsewhere_measured(point("d", 0.99, 0.1))]) == {"a", "c"}, (
         "another's seconds"
     )
