@@ -12,7 +12,7 @@ import torch
 
 from ..configs.errors import RunError
 from ..configs.schema import Config
-from ..fhe.circuit import LINEAR
+from ..fhe.circuit import has_matrix
 from ..fhe.compiling import build
 from ..fhe.execution import execute
 from ..fhe.journal import Journal, digest_of
@@ -211,7 +211,7 @@ def evaluate_fold(
 def _circuit_digest(run: Run, manifest: dict) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
     settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
-    settings.append(f"server/{LINEAR}" in manifest["files"])
+    settings.append(has_matrix(manifest))
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
 
 

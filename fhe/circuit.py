@@ -58,6 +58,11 @@ class Circuit:
         return (result[0] if isinstance(result, tuple) else result).serialize()
 
 
+def has_matrix(manifest: dict) -> bool:
+    """Whether an artifact's server part is computed as a matrix product, by its manifest."""
+    return f"server/{LINEAR}" in manifest["files"]
+
+
 def add_matrix(
     module: QuantizedModule, images: Iterable[np.ndarray], client: Path, server: Path
 ) -> bool:

@@ -274,10 +274,8 @@ def build(
     shutil.rmtree(folder, ignore_errors=True)
     _write_parts(run, module, calibration, folder)
     parts = folder / "client", folder / "server"
-    if (
-        not add_matrix(module, calibration[:PROOFS], *parts)
-        and not circuit.programmable_bootstrap_count
-    ):
+    added = add_matrix(module, calibration[:PROOFS], *parts)
+    if not added and not circuit.programmable_bootstrap_count:
         announce("Concrete's own code will compute queries: a matrix product would differ.")
     manifest = {
         "format_version": FORMAT_VERSION,

@@ -6,7 +6,7 @@ from concrete import fhe
 
 from ..configs.errors import ProtocolError
 from .artifact import Artifact
-from .circuit import LINEAR, Circuit
+from .circuit import Circuit, has_matrix
 from .messages import shorten
 from .wire import Envelope
 
@@ -36,7 +36,7 @@ class Server:
 
     def __init__(self, artifact: str | PathLike):
         self.artifact = Artifact(artifact, ("server",))
-        linear = f"server/{LINEAR}" in self.artifact.manifest["files"]
+        linear = has_matrix(self.artifact.manifest)
         self._circuit = Circuit(self.artifact.folder / "server", linear=linear)
 
     def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
