@@ -75,7 +75,8 @@ class JoinedCatalogue(Settings):
     kind: Literal["joined"]
     parts: Annotated[tuple["Catalogue", ...], Field(min_length=2, max_length=16)]
     """The catalogues. All of their tracks are enrolled, except those of the first one that are
-    held out as unknown songs."""
+    held out as unknown songs. Ids must differ; those of composed songs get ``composed-SEED-`` in
+    front."""
     strict: bool = False
     """Stop at the first unusable file instead of reporting and skipping it."""
 

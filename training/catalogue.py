@@ -11,6 +11,7 @@ import tinytag
 from ..configs.errors import AudioError, CatalogueError
 from ..configs.schema import (
     Catalogue,
+    ComposedCatalogue,
     CsvCatalogue,
     FmaCatalogue,
     FolderCatalogue,
@@ -38,10 +39,13 @@ def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
     elif isinstance(settings, FmaCatalogue):
         tracks = list(_from_fma(settings.path, settings.subset))
     elif isinstance(settings, JoinedCatalogue):
-        first, *others = settings.parts
-        tracks = list_tracks(first, cache)
-        for part in others:
-            tracks += [replace(track, always_known=True) for track in list_tracks(part, cache)]
+        tracks = []
+        for place, part in enumerate(settings.parts):
+            prefix = f"composed-{part.seed}-" if isinstance(part, ComposedCatalogue) else ""
+            tracks += [
+                replace(track, id=prefix + track.id, always_known=track.always_known or place > 0)
+                for track in list_tracks(part, cache)
+            ]
     else:
         tracks = compose_catalogue(settings, cache / "songs")
     if not tracks:

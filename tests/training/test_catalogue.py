@@ -120,6 +120,19 @@ def test_joined_catalogues_hold_out_tracks_of_the_first_alone(tmp_path, tone):
     assert [(t.id, t.always_known) for t in tracks] == [("real.wav", False), ("more.wav", True)]
 
 
+def test_composed_songs_can_join_any_catalogue(tmp_path, tone):
+    soundfile.write(tmp_path / "one.wav", tone, 16000)
+    (tmp_path / "c.csv").write_text("id,title,artist,path\n0000,One,Someone,one.wav\n")
+    composed = {"kind": "composed", "tracks": 6, "seconds": 12}
+    parts = [{"kind": "csv", "path": "c.csv"}, composed, {**composed, "seed": 1}]
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    tracks = list_tracks(config.catalogue, tmp_path)
+    assert [t.id for t in tracks[:2]] == ["0000", "composed-0-0000"]
+    assert len(tracks) == 13 and tracks[-1].id == "composed-1-0005"
+    assert [t.always_known for t in tracks] == [False] + 12 * [True]
+
+
 def test_joined_catalogues_need_ids_of_their_own(tmp_path, tone):
     soundfile.write(tmp_path / "a.wav", tone, 16000)
     parts = [{"kind": "folder", "path": "."}] * 2
