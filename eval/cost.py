@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..configs.errors import ConfigError
 from ..configs.schema import Config
-from ..configs.units import readable_bytes
+from ..configs.units import readable_bytes, readable_seconds
 from ..fhe.artifact import ArtifactConfig
 from ..fhe.circuit import LINEAR, PROOFS, Circuit, add_matrix
 from ..fhe.messages import lengthen, shorten
@@ -216,7 +216,8 @@ def _summary(row: CostRow) -> str:
     if row.error is not None:
         return f"{place}: {row.error}"
     return (
-        f"{place}: {row.compute_seconds:.1f} s a query, {readable_bytes(row.response_bytes)} back, "
+        f"{place}: {readable_seconds(row.compute_seconds)} a query, "
+        f"{readable_bytes(row.response_bytes)} back, "
         f"server {readable_bytes(row.server_peak_bytes)}, "
         f"client {readable_bytes(row.client_peak_bytes)}."
     )

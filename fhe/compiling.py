@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..configs.errors import CompileError
 from ..configs.schema import FheSettings
+from ..configs.units import readable_seconds
 from ..model.frontend import IMAGE_LIMIT
 from ..model.network import Network, network_logits
 from ..training.clips import ClipImages, clip_images, list_test_clips
@@ -221,7 +222,7 @@ def export(
         f"Real FHE agrees with the quantized network on "
         f"{agreement.clips - agreement.execute_differs} of {agreement.clips} held-out clips, "
         f"simulation on {agreement.clips - agreement.simulate_differs}; "
-        f"{costs['compute_seconds']:.1f} s a query."
+        f"{readable_seconds(costs['compute_seconds'])} a query."
     )
     if share > settings.tolerance:
         shutil.rmtree(partial)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from concrete.ml.quantization import QuantizedModule
 
+from ..configs.units import readable_seconds
 from ..training.parallel import progress_bar
 from .client import Client
 from .journal import Journal, digest_of
@@ -75,7 +76,7 @@ def execute(
                 if journal is not None:
                     journal.add(image, line)
             lines.append(line)
-            bar.update(task, advance=1, note=f"{line['seconds'][1]:.1f} s a query")
+            bar.update(task, advance=1, note=f"{readable_seconds(line['seconds'][1])} a query")
     seconds = [line["seconds"] for line in lines]
     medians = np.median(np.array(seconds), axis=0)
     costs = {

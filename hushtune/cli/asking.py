@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 from hushtune.configs.errors import ConfigError, HushtuneError
-from hushtune.configs.units import readable_bytes
+from hushtune.configs.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, say
 
@@ -242,7 +242,7 @@ def _answer_text(clip: Path, answer) -> str:
         lines.append(
             f"  sent {readable_bytes(costs.query_bytes)}, "
             f"received {readable_bytes(costs.response_bytes)}, "
-            f"server {costs.compute_seconds:.1f} s"
+            f"server {readable_seconds(costs.compute_seconds)}"
         )
     lines += [f"  note: {note}" for note in answer.notes]
     return "\n".join(lines)
@@ -260,9 +260,9 @@ def _manifest_text(manifest: dict, parts: tuple[str, ...]) -> str:
         f"p_error {circuit['p_error']:.2g}",
         f"a query     {readable_bytes(costs['query_bytes'])} up, "
         f"{readable_bytes(costs['response_bytes'])} down, "
-        f"{costs['compute_seconds']:.1f} s on the machine that exported it",
+        f"{readable_seconds(costs['compute_seconds'])} on the machine that exported it",
         f"keys        {readable_bytes(costs['evaluation_key_bytes'])} uploaded once, "
-        f"{costs['key_seconds']:.1f} s to make",
+        f"{readable_seconds(costs['key_seconds'])} to make",
     ]
     if accuracy:
         measured = accuracy["quantized"]

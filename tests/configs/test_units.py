@@ -1,5 +1,5 @@
 import pytest
-from hushtune.configs.units import readable_bytes
+from hushtune.configs.units import readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,10 @@ from hushtune.configs.units import readable_bytes
 )
 def test_bytes_are_read_at_a_glance(count, text):
     assert readable_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0.034, "0.03 s"), (5.84, "5.8 s"), (67.93, "67.9 s"), (148.14, "148 s")]
+)
+def test_seconds_are_as_short_as_they_say_something(seconds, text):
+    assert readable_seconds(seconds) == text

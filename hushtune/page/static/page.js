@@ -30,6 +30,10 @@ function bytes(count) {
   return count < 1e6 ? `${Math.round(count / 1e3)} KB` : `${(count / 1e6).toFixed(1)} MB`;
 }
 
+function seconds(count) {
+  return `${count.toFixed(count < 1 ? 2 : count < 100 ? 1 : 0)} s`;
+}
+
 function drawPicture(id, picture) {
   const canvas = $(id), context = canvas.getContext("2d");
   const grey = Uint8Array.from(atob(picture.data), (c) => c.charCodeAt(0));
@@ -103,7 +107,7 @@ function answer(event) {
   const costs = event.costs;
   $("notes").textContent = [...event.notes,
     `Sent ${bytes(costs.query_bytes)}, received ${bytes(costs.response_bytes)}, ` +
-    `server ${costs.compute_seconds.toFixed(1)} s.`].join(" ");
+    `server ${seconds(costs.compute_seconds)}.`].join(" ");
   show("answer");
   $("name").focus();
 }
