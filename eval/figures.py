@@ -65,6 +65,9 @@ def draw_frontier(
 ) -> None:
     """Plot a sweep: accuracy against seconds, against table look-ups and against bytes.
 
+    Accuracy is DIR and top-1; where some answer with a song's number, and so have neither, what is
+    found and what is rejected at the shipped threshold.
+
     Args:
         points: finished ones.
         picture: PNG to write.
@@ -75,10 +78,17 @@ def draw_frontier(
         ("table look-ups (PBS) a query", "symlog", [p.pbs for p in points]),
         ("response (MB)", "log", [p.response_bytes / 1e6 for p in points]),
     )
-    measures = (
-        ("DIR at 1 % false alarms (%)", [p.quantized_figures.dir for p in points]),
-        ("top-1 (%)", [p.quantized_figures.top1 for p in points]),
-    )
+    figures = [p.quantized_figures for p in points]
+    if all(p.answer == "logits" for p in points):
+        measures = (
+            ("DIR at 1 % false alarms (%)", [q.dir for q in figures]),
+            ("top-1 (%)", [q.top1 for q in figures]),
+        )
+    else:
+        measures = (
+            ("found (%)", [q.found for q in figures]),
+            ("unknown songs rejected (%)", [q.rejected for q in figures]),
+        )
     figure, rows = plt.subplots(
         2, 3, figsize=(14, 8.5), layout="constrained", sharex="col", sharey="row"
     )

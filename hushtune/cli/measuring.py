@@ -129,6 +129,13 @@ def sweep(
 
     variants = load_sweep(file)
     folder = out or variants.folder
+    # what makes the whole page, in one sitting or several, whichever points this one measures
+    options = [
+        word
+        for name, value in (("--page", page), ("--table", table), ("--out", out))
+        if value is not None
+        for word in (name, str(value))
+    ]
     try:
         frontier = run_sweep(
             variants,
@@ -136,7 +143,7 @@ def sweep(
             only=tuple(only or ()),
             again=again,
             published=read_frontier(page) if page is not None else None,
-            command=" ".join(["hushtune", *sys.argv[1:]]),
+            command=" ".join(["hushtune", "sweep", str(file), *options]),
             announce=say,
         )
     except KeyboardInterrupt:

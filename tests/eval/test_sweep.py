@@ -139,6 +139,21 @@ def test_the_page_shows_every_point(frontier, tmp_path):
     assert "/" not in json.dumps(stored.model_dump()["points"]).replace("\\/", ""), "no paths"
 
 
+def test_numbers_have_no_ranking_to_show(frontier, tmp_path):
+    number = frontier.points[1].model_copy(update={"name": "n", "answer": "number"})
+    both = frontier.model_copy(update={"points": [frontier.points[0], number]})
+    write_frontier(both, tmp_path / "FRONTIER.md")
+    (row,) = [
+        line
+        for line in (tmp_path / "FRONTIER.md").read_text().splitlines()
+        if line.startswith("| n |")
+    ]
+    assert row.count("| - ") == 7 and f"{number.quantized_figures.found:.1%}" in row
+    assert best(both.points) == {frontier.points[0].name}
+    (row,) = [line for line in compact(both).splitlines() if "(`n`)" in line]
+    assert row.count("| - ") == 2
+
+
 def test_the_frontier_is_what_nothing_beats(frontier):
     def point(name, dir, seconds):
         figures = frontier.points[0].quantized_figures.model_copy(update={"dir_on_test": dir})
@@ -147,6 +162,8 @@ def test_the_frontier_is_what_nothing_beats(frontier):
 
     points = [point("a", 0.9, 1.0), point("b", 0.8, 2.0), point("c", 0.95, 3.0)]
     assert best(points) == {"a", "c"}
+    apart = point("d", 0.99, 0.1).model_copy(update={"encrypted_agrees": 0.6})
+    assert best([*points, apart]) == {"a", "c"}, "its figures are not those of real FHE"
     smaller = point("e", 0.99, 0.1).model_copy(update={"songs": points[0].songs - 1})
     assert best([*points, smaller]) == {"a", "c", "e"}, "fewer songs are no match"
     assert best([*points, elsewhere_measured(point("d", 0.99, 0.1))]) == {"a", "c"}, (
