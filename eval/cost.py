@@ -421,7 +421,9 @@ def decrypt_stage(task: Task, work: Path) -> dict:
     for number in range(task.queries):
         response = (work / f"response-{number}").read_bytes()
         logits, decrypt = timed(
-            lambda response=response: client.deserialize_decrypt_dequantize(lengthen(response))
+            lambda response=response: client.deserialize_decrypt_dequantize(
+                lengthen(response, task.settings.fhe.response_bits)
+            )
         )
         if logits.shape != (1, task.songs + 1):
             raise RuntimeError(f"logits of shape {logits.shape} for {task.songs} songs")

@@ -236,7 +236,7 @@ class Client:
                 "response: computed with another client's keys. Load the key file with which the "
                 "query was encrypted."
             )
-        message = lengthen(envelope.payload)
+        message = lengthen(envelope.payload, self.artifact.config.fhe.response_bits)
         try:
             return np.asarray(self._model.deserialize_decrypt(message))
         except RuntimeError as error:

@@ -89,14 +89,19 @@ def shorten(message: bytes, bits: int) -> bytes:
     return b"".join(parts)
 
 
-def lengthen(data: bytes) -> bytes:
+def lengthen(data: bytes, bits: int) -> bytes:
     """A message of full words from what `shorten` made of it.
+
+    Args:
+        data: trusted or not.
+        bits: with which it was shortened. So no message is more than ``64 / bits`` times as long
+            as its data, whoever made it.
 
     Raises:
         ProtocolError: not such data, or cut off.
     """
     try:
-        bits, count, length = _HEAD.unpack_from(data)
+        stated, count, length = _HEAD.unpack_from(data)
         places = [
             _PLACE.unpack_from(data, _HEAD.size + i * _PLACE.size) for i in range(min(count, 64))
         ]
@@ -112,7 +117,7 @@ def lengthen(data: bytes) -> bytes:
     outside = length - 8 * sum(words)
     packed = sum(_packed_bytes(number, bits) for number in words)
     rising = rising and ends[-1] <= length
-    if not (1 <= bits <= WORD_BITS and rising and position + outside + packed == len(data)):
+    if not (stated == bits and rising and position + outside + packed == len(data)):
         raise ProtocolError("response: cannot be read (its parts do not fit its length).")
     message = bytearray(length)
     start = 0

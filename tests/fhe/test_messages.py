@@ -29,7 +29,7 @@ def test_fewer_bits_round_to_the_nearest_on_the_torus(words, bits):
     stream = message(words)
     short = shorten(stream, bits)
     assert len(short) < len(stream) * bits / 64 + 200
-    full = lengthen(short)
+    full = lengthen(short, bits)
     assert len(full) == len(stream)
     ((start, end),) = find_blobs(full)
     assert full[:start] == stream[:start]
@@ -38,14 +38,14 @@ def test_fewer_bits_round_to_the_nearest_on_the_torus(words, bits):
 
 
 def test_a_word_next_to_one_becomes_zero():
-    full = lengthen(shorten(message([2**64 - 1] * 64), 16))
+    full = lengthen(shorten(message([2**64 - 1] * 64), 16), 16)
     assert full[-8:] == bytes(8)
 
 
 @pytest.mark.parametrize("cut", [0, 5, 13, 40, 900, -1])
 def test_cut_off_data_are_refused(words, cut):
     with pytest.raises(ProtocolError, match="cannot be read"):
-        lengthen(shorten(message(words), 16)[:cut])
+        lengthen(shorten(message(words), 16)[:cut], 16)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,10 @@ def test_altered_heads_are_refused(words, place, value):
     assert data[place] != value
     data[place] = value
     with pytest.raises(ProtocolError, match="cannot be read"):
-        lengthen(bytes(data))
+        lengthen(bytes(data), 16)
+
+
+def test_other_bits_than_agreed_on_are_refused(words):
+    """One bit a word would let a stranger fill 64 times the memory that was received."""
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        lengthen(shorten(message(words), 1), 16)
