@@ -276,7 +276,7 @@ class NetworkSettings(Settings):
 
     layers: tuple[Layer, ...] = ()
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
-    inputs: Annotated[int, Field(strict=True, ge=16)] | None = 1536
+    inputs: Annotated[int, Field(strict=True, ge=32)] | None = 1536
     """Image values that are encrypted and read, those which a fit to all of them weighs most; all
     where null. With hidden layers, always all."""
     input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
