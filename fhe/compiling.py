@@ -277,7 +277,7 @@ def build(
     parts = folder / "client", folder / "server"
     added = add_matrix(module, calibration[:PROOFS], *parts)
     if not added and not circuit.programmable_bootstrap_count:
-        announce("Concrete's own code will compute queries: a matrix product would differ.")
+        announce("Concrete's own code will compute queries: one matrix product cannot.")
     manifest = {
         "format_version": FORMAT_VERSION,
         "id": "",

@@ -17,16 +17,18 @@ as its key, of the numbers 0, 1, 2, ... as 16 bytes each, lowest first; the firs
 The seed is no secret: a ciphertext's words but for the last are public random numbers.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from ..configs.errors import ProtocolError
+from ..configs.errors import ArtifactError, ProtocolError
 from .messages import find_blobs
 
 SEEDED_WORDS = 3
@@ -35,6 +37,8 @@ HALF_BITS = 32
 DOUBLE_BITS = 53
 OUTPUTS_AT_ONCE = 1024
 """Bounds the memory that products take."""
+ODD = 0x9E3779B97F4A7C15
+"""Its multiples modulo 2**64 are numbers of all sizes (Knuth's multiplicative hashing)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Frame:
 
     def around(self, words: np.ndarray) -> bytes:
         """A message with these numbers."""
-        return b"".join((self.head, words.tobytes(), self.tail))
+        return b"".join((self.head, memoryview(words).cast("B"), self.tail))
 
 
 @dataclass(frozen=True)
@@ -133,19 +137,42 @@ class LinearCircuit:
             weights=self.weights,
             constants=self.constants,
             dimension=np.int64(self.dimension),
+            known_answer=np.frombuffer(self._known_answer(), np.uint8),
             **frames,
         )
 
     @classmethod
     def load(cls, path: Path) -> "LinearCircuit":
-        """Read what `save` wrote."""
-        with np.load(path) as stored:
-            query, response = (
-                Frame(*(stored[f"{name}_{part}"].tobytes() for part in ("head", "tail")))
-                for name in ("query", "response")
+        """Read what `save` wrote, and check that this machine computes what that one did.
+
+        Raises:
+            ArtifactError: the file cannot be read, or the same query has another response here.
+        """
+        try:
+            with np.load(path) as stored:
+                query, response = (
+                    Frame(*(stored[f"{name}_{part}"].tobytes() for part in ("head", "tail")))
+                    for name in ("query", "response")
+                )
+                weights, constants = stored["weights"], stored["constants"]
+                circuit = cls(weights, constants, query, response, int(stored["dimension"]))
+                known = stored["known_answer"].tobytes()
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            raise ArtifactError(
+                f"{path}: cannot be read ({error}). Export the artifact again."
+            ) from error
+        if circuit._known_answer() != known:
+            raise ArtifactError(
+                f"{path}: this machine computes another response than the one that exported the "
+                "artifact. Its BLAS (numpy) or AES (cryptography) is at fault: install the locked "
+                "versions again."
             )
-            weights, constants = stored["weights"], stored["constants"]
-            return cls(weights, constants, query, response, int(stored["dimension"]))
+        return circuit
+
+    def _known_answer(self) -> bytes:
+        """SHA-256 of the response to a query of numbers that are always the same."""
+        words = np.arange(SEEDED_WORDS * len(self.weights), dtype="<u8") * np.uint64(ODD)
+        return hashlib.sha256(self.run(self.query.around(words))).digest()
 
     def run(self, query: bytes) -> bytes:
         """Compute the response to a query, both as Concrete serialises them.

@@ -1,6 +1,7 @@
 """A matrix product in place of Concrete's code: the same response, word by word."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -76,6 +77,54 @@ def test_other_weights_than_the_circuits_are_noticed(artifact, queries):
     assert fitted(weights, with_another_constant, payloads[:2]) is None
 
 
+def test_a_machine_that_computes_otherwise_is_noticed(artifact, monkeypatch):
+    product = LinearCircuit.product
+
+    def rounded(self, ciphertexts):
+        out = product(self, ciphertexts)
+        out[-1, 0] ^= np.uint64(1)
+        return out
+
+    LinearCircuit.load(artifact / "server" / LINEAR)
+    monkeypatch.setattr(LinearCircuit, "product", rounded)
+    with pytest.raises(ArtifactError, match="another response"):
+        LinearCircuit.load(artifact / "server" / LINEAR)
+
+
+def test_a_file_that_cannot_be_read_is_told(artifact, tmp_path):
+    with np.load(artifact / "server" / LINEAR) as stored:
+        np.savez(tmp_path / LINEAR, **{key: stored[key] for key in stored if key != "dimension"})
+    for content in (None, b"", b"PK"):
+        if content is not None:
+            (tmp_path / LINEAR).write_bytes(content)
+        with pytest.raises(ArtifactError, match="cannot be read"):
+            LinearCircuit.load(tmp_path / LINEAR)
+
+
+def test_threads_may_share_a_circuit(artifact, queries):
+    payloads, _ = queries
+    circuit = LinearCircuit.load(artifact / "server" / LINEAR)
+    alone = [circuit.run(payload) for payload in payloads]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(circuit.run, 4 * payloads)) == 4 * alone
+
+
+def test_a_circuit_that_its_matrix_fails_is_left_to_concrete(
+    linear_run, artifact, tmp_path, monkeypatch
+):
+    proofs, messages = [], []
+
+    def refuse(weights, run, queries):
+        proofs.extend(queries)
+
+    monkeypatch.setattr(LinearCircuit, "fitted", refuse)
+    slow = export(linear_run, tmp_path / "artifact", announce=messages.append)
+    assert len(proofs) == 2
+    assert not (slow / "server" / LINEAR).exists()
+    assert any("Concrete's own code" in message for message in messages)
+    assert Server(slow)._circuit._linear is None
+
+
 @pytest.mark.parametrize("outputs", [3, 1500])
 def test_products_are_exact_modulo_two_to_the_64(outputs):
     inputs, words = 300, 7
@@ -119,6 +168,13 @@ def test_few_inputs_are_left_to_concrete():
     assert LinearCircuit.fitted(weights, run, [query]) is None
 
 
+def longer(query, words):
+    """A query in the right frame with so many more numbers, or fewer."""
+    frame = Frame.of(query)
+    numbers = frame.words(query)
+    return frame.around(np.resize(numbers, len(numbers) + words))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -128,6 +184,9 @@ def test_few_inputs_are_left_to_concrete():
         lambda query: query + bytes(8),
         lambda query: bytes([query[0] ^ 1]) + query[1:],
         lambda query: query[:-1] + bytes([query[-1] ^ 1]),
+        lambda query: longer(query, -1),
+        lambda query: longer(query, 3),
+        lambda query: longer(query, -len(Frame.of(query).words(query))),
     ],
 )
 def test_what_is_no_query_is_refused(damage, artifact, queries):

@@ -140,6 +140,11 @@ class Person:
         self.query = self.client.encrypt(clip)
 
 
+@pytest.fixture(scope="session", name="person")
+def _person():
+    return Person
+
+
 @pytest.fixture(scope="session")
 def alice(tiny_artifact, tiny_clips):
     return Person(tiny_artifact, tiny_clips[0][1])
@@ -157,12 +162,17 @@ def start_server(tiny_artifact, tmp_path_factory):
     layouts = tmp_path_factory.mktemp("layouts")
     temporary = tmp_path_factory.mktemp("temporary")
 
-    def start(*options: str, data: Path | None = None, ready: bool = True) -> Live:
+    def start(
+        *options: str,
+        data: Path | None = None,
+        ready: bool = True,
+        artifact: Path = tiny_artifact,
+    ) -> Live:
         data = data or tmp_path_factory.mktemp("service")
         data.mkdir(exist_ok=True)
         for path in layouts.glob("layout-*"):  # measured once for all servers
             shutil.copy(path, data)
-        live = Live(tiny_artifact, data, temporary, *options)
+        live = Live(artifact, data, temporary, *options)
         started.append(live)
         if ready:
             live.wait_until_ready()
