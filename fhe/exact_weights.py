@@ -5,6 +5,9 @@ them once more, to 8 bits over their range: four-bit weights from -7 to 7 come o
 multiples of about 18. The circuit then has wider accumulators and noisier look-ups than the network
 was trained for, which costs seconds, larger keys, and exactness. Here the step between the weights
 is found and kept.
+
+And Brevitas 0.10 exports every quantizer of one bit as a bipolar one, of -1 and 1, which Concrete
+ML does not know. Our activations of one bit are 0 and 1, which the operator of more bits can say.
 """
 
 import re
@@ -12,8 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import brevitas.export.onnx.qonnx.handler
 import concrete.ml.torch.compile
 import numpy as np
+from brevitas.export.onnx.qonnx.function import BrevitasQuantFn
 from concrete.ml.quantization import QuantizedArray
 from concrete.ml.quantization.base_quantized_op import QuantizedMixingOp
 from concrete.ml.quantization.post_training import PostTrainingQATImporter
@@ -92,12 +97,16 @@ class ExactImporter(PostTrainingQATImporter):
 
 @contextmanager
 def exact_weights(kept_bits: Sequence[int] = ()) -> Iterator[None]:
-    """Within, Concrete ML compiles quantized networks with their own integer weights.
+    """Within, Concrete ML compiles quantized networks with their own integers.
 
     Args:
         kept_bits: of the accumulators of each hidden layer, in order; all as many as Concrete ML
             is told where empty.
     """
     importer = type("Importer", (ExactImporter,), {"kept_bits": tuple(kept_bits)})
-    with patch.object(concrete.ml.torch.compile, "PostTrainingQATImporter", importer):
+    exporter = brevitas.export.onnx.qonnx.handler
+    with (
+        patch.object(concrete.ml.torch.compile, "PostTrainingQATImporter", importer),
+        patch.object(exporter, "BrevitasBinaryQuantFn", BrevitasQuantFn),
+    ):
         yield

@@ -78,6 +78,19 @@ def test_the_circuit_holds_the_networks_own_integers(layers):
         ), "the circuit's weights are not the network's"
 
 
+def test_activations_of_one_bit_compile():
+    layers = (ConvLayer(kind="conv", channels=24, kernel=(8, 3)),)
+    settings = NetworkSettings(
+        layers=layers, input_bits=4, weight_bits=3, activation_bits=1, rounding_bits=None
+    )
+    network, images = trained(settings, (1, 8, 4))
+    module = compile_network(network, images.numpy(), FheSettings())
+    clear = network_logits(network, images[:50])
+    assert len(np.unique(clear, axis=0)) > 10, "not all alike"
+    found = module.forward(images[:50].numpy(), fhe="disable")
+    assert np.corrcoef(found.ravel(), clear.ravel())[0, 1] > 0.99
+
+
 def test_each_layer_keeps_its_own_bits():
     layers = (
         FilterBankLayer(kind="filterbank", filters=4, rounding_bits=5, f_max_hz=400),
