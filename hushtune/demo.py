@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hushtune.configs.errors import ArtifactError
 from hushtune.configs.loading import load_config
-from hushtune.configs.units import readable_bytes
+from hushtune.configs.units import readable_bytes, readable_seconds
 from hushtune.eval.accuracy import evaluate_run
 from hushtune.eval.plots import draw_query
 from hushtune.fhe.artifact import Artifact
@@ -49,7 +49,7 @@ def run_demo(runs: Path, console: Console, say: Callable[[str], None]) -> tuple[
     keys = run.path(f"{Artifact(artifact, ()).id.hex()[:12]}.keys")  # new artifact, new keys
     recognizer = Recognizer(artifact, keys=keys)
     if recognizer.key_seconds is not None:
-        say(f"Made keys in {recognizer.key_seconds:.1f} s: {keys}")
+        say(f"Made keys in {readable_seconds(recognizer.key_seconds)}: {keys}")
     right, total = _identify_all(recognizer, folder, console, say)
     picture = run.path("query.png")
     _draw(recognizer, folder / "clip01.wav", picture)

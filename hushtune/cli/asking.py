@@ -78,7 +78,7 @@ def identify(
 
     recognizer = Recognizer(artifact, fhe.value, keys)
     if recognizer.key_seconds is not None:
-        say(f"Made new keys in {recognizer.key_seconds:.1f} s.")
+        say(f"Made new keys in {readable_seconds(recognizer.key_seconds)}.")
     _identify_all(files, lambda clip: _with_progress(recognizer, clip, top), fhe.value, as_json)
 
 
