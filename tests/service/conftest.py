@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hushtune.fhe.client import Client
+from hushtune.fhe.wire import Envelope
 
 ROOT = Path(__file__).parents[2]
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -138,6 +139,25 @@ class Person:
         self.client.create_keys()
         self.keys = self.client.evaluation_keys()
         self.query = self.client.encrypt(clip)
+
+    def bad_queries(self, other: "Person") -> dict[str, tuple[bytes, str]]:
+        """Bodies that are no query of this person's, by name, each with the error they deserve."""
+        artifact, key_id = self.client.artifact.id, self.client.key_id
+        payload = bytearray(self.query[86:])
+        payload[40] ^= 1
+
+        def sealed(content: bytes) -> bytes:
+            return Envelope(b"Q", artifact, key_id, content).pack()
+
+        return {
+            "empty": (b"", "unreadable"),
+            "truncated": (self.query[:-1], "unreadable"),
+            "random": (os.urandom(len(self.query)), "unreadable"),
+            "foreign": (other.query, "other_keys"),
+            "another circuit's": (sealed(bytes(payload)), "unreadable"),
+            "shorter within": (sealed(self.query[86:-24]), "unreadable"),
+            "rubbish within": (sealed(b"x" * 99), "unreadable"),
+        }
 
 
 @pytest.fixture(scope="session", name="person")

@@ -1,7 +1,5 @@
 """The service with an artifact as it is shipped: without look-ups, computed as a product."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -47,21 +45,7 @@ def test_its_response_is_the_networks_logits(live, carol, linear_run, tiny_clips
 
 def test_what_its_clients_do_not_send_is_refused(live, carol, dave):
     key = live.upload(carol.keys)
-    artifact, key_id = carol.client.artifact.id, carol.client.key_id
-    payload = bytearray(carol.query[86:])
-    payload[40] ^= 1
-    bad = {
-        "empty": (b"", "unreadable"),
-        "truncated": (carol.query[:-1], "unreadable"),
-        "random": (os.urandom(len(carol.query)), "unreadable"),
-        "foreign": (dave.query, "other_keys"),
-        "another circuit's": (
-            Envelope(b"Q", artifact, key_id, bytes(payload)).pack(),
-            "unreadable",
-        ),
-        "shorter": (Envelope(b"Q", artifact, key_id, carol.query[86:-24]).pack(), "unreadable"),
-    }
-    for name, (body, code) in bad.items():
+    for name, (body, code) in carol.bad_queries(dave).items():
         answer = live.submit(key, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, code), name
     assert live.submit(key, carol.query).status_code == 202

@@ -109,22 +109,7 @@ def test_keys_that_are_none_are_refused_and_not_stored(live, alice, tiny_artifac
 
 def test_queries_that_are_none_are_refused(live, alice, bob):
     key = live.upload(alice.keys)
-    artifact = Envelope.unpack(alice.query, b"Q", alice.client.artifact.id).artifact_id
-    payload = bytearray(alice.query[86:])
-    payload[40] ^= 1
-    key_id = alice.client.key_id
-    bad = {
-        "empty": (b"", "unreadable"),
-        "truncated": (alice.query[:-1], "unreadable"),
-        "random": (os.urandom(len(alice.query)), "unreadable"),
-        "foreign": (bob.query, "other_keys"),
-        "another circuit's": (
-            Envelope(b"Q", artifact, key_id, bytes(payload)).pack(),
-            "unreadable",
-        ),
-        "rubbish within": (Envelope(b"Q", artifact, key_id, b"x" * 99).pack(), "unreadable"),
-    }
-    for name, (body, code) in bad.items():
+    for name, (body, code) in alice.bad_queries(bob).items():
         answer = live.submit(key, body)
         assert (answer.status_code, error_of(answer)) == (422, code), name
     assert live.submit(key, alice.query + bytes(len(alice.query) + 1)).status_code == 413
