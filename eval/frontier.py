@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..configs.schema import FheSettings
 from ..configs.units import readable_bytes
 from ..training.files import write_atomically
 from .cores import extrapolated
@@ -15,9 +16,9 @@ from .markdown import replace_part
 from .schema import Machine
 
 BEGIN, END = "<!-- sweep: written by 'hushtune sweep --table' -->", "<!-- end of sweep -->"
-AGREEING = 0.8
+AGREEING = 1 - FheSettings().tolerance
 """The share of encrypted clips with the answer in the clear that a point on the frontier needs:
-what ``fhe.tolerance`` asks of an export by default."""
+what an export asks for by default."""
 FAR_CORES = 128
 """Of the machine that the bounty named."""
 
