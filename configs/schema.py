@@ -110,7 +110,7 @@ class SignalSettings(Settings):
     """Step between two frames, in ms."""
     bands: Annotated[int, Field(strict=True, ge=4, le=256)] = 128
     """Number of mel bands."""
-    f_min_hz: Annotated[float, Field(ge=0)] = 150.0
+    f_min_hz: Annotated[float, Field(ge=0)] = 30.0
     """Lower edge of the lowest band, in Hz."""
     f_max_hz: Annotated[float, Field(gt=0)] = 6000.0
     """Upper edge of the highest band, in Hz."""

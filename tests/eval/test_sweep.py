@@ -186,13 +186,19 @@ def test_points_from_another_machine_are_marked(frontier):
     assert "[1]" not in render(frontier, "frontier.png") + compact(frontier)
 
 
-@pytest.mark.parametrize("name", ["fastest", "accurate", "network"])
-def test_the_named_configurations_are_points_of_the_corpus_sweep(name):
+@pytest.mark.parametrize(
+    "name, of",
+    [
+        ("corpus", "default"),
+        ("corpus-fastest", "fastest"),
+        ("corpus-accurate", "accurate"),
+        ("corpus-network", "network"),
+    ],
+)
+def test_the_named_configurations_are_points_of_the_corpus_sweep(name, of):
     sweep = load_sweep(PACKAGE_FOLDER / "sweeps" / "corpus.yaml")
     points = {p.name: c for p, c in zip(sweep.file.points, sweep.configs, strict=True)}
-    shipped = load_config(f"corpus-{name}")
-    point = points["network-256" if name == "network" else name]
-    assert shipped.model_copy(update={"name": point.name}) == point
+    assert load_config(name).model_copy(update={"name": points[of].name}) == points[of]
 
 
 @pytest.mark.parametrize(
