@@ -345,7 +345,7 @@ class TrainingSettings(Settings):
     counterfeit_share: Probability = 0.06
     """Share of each batch that is counterfeit: known tracks changed beyond identity, labelled
     unknown (0 switches them off)."""
-    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Share of clips of unknown songs that may be taken for a known one; sets the threshold."""
     remix: Probability = 0.8
     """Share of training clips with further noise mixed in as mel power (cheap variety)."""
