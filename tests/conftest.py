@@ -12,7 +12,7 @@ TINY = {
     "seed": 3,
     "catalogue": {"kind": "composed", "tracks": 14, "seconds": 12},
     "split": {"unknown_train": 4, "unknown_test": 4},
-    "signal": {"crop_seconds": 4, "bands": 32},
+    "signal": {"crop_seconds": 4, "bands": 32, "f_min_hz": 150},
     "spectrum": {"kind": "modulation", "window_seconds": 2, "bins": 4, "distances": [1]},
     "augment": {"speed_percent": 0.5, "reverb": 0.3, "codec": 0.1, "test_snr_db": [10, 20]},
     "network": {
@@ -31,6 +31,7 @@ TINY = {
         "checkpoint_every": 50,
         "images": 3000,
         "short_clips": 0.0,
+        "false_alarms": 0.02,
     },
     "fhe": {"calibration_clips": 50, "check_clips": 4, "tolerance": 0.5},
 }
