@@ -8,7 +8,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from .errors import ConfigError
+from ..support.errors import ConfigError
 from .schema import Config
 
 PACKAGE_FOLDER = Path(__file__).parent

@@ -12,8 +12,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from hushtune.eval.markdown import replace_part
-from hushtune.eval.report import machine
+from hushtune.eval.report.build import machine
+from hushtune.eval.report.markdown import replace_part
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"

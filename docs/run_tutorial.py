@@ -59,7 +59,7 @@ def with_outputs(text: str, printed: list[str]) -> str:
 
 def main() -> None:
     """See the module's docstring."""
-    from hushtune.eval.report import machine
+    from hushtune.eval.report.build import machine
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing")

@@ -1,7 +1,7 @@
 """Accuracy of a trained run on test clips: the floating-point twin beside the quantized network."""
 
 from ..model.network import network_logits
-from ..training.clips import clip_images, list_test_clips
+from ..training.data.clips import clip_images, list_test_clips
 from ..training.run import Run
 from .metrics import summary
 

@@ -25,10 +25,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..configs.errors import ArtifactError
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
+from ..support.errors import ArtifactError
 from .answer import Song
 
 if TYPE_CHECKING:

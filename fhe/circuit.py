@@ -8,7 +8,7 @@ from concrete import fhe
 from concrete.ml.deployment import FHEModelClient, FHEModelServer
 from concrete.ml.quantization import QuantizedArray, QuantizedModule
 
-from ..configs.errors import ProtocolError
+from ..support.errors import ProtocolError
 from .linear import LinearCircuit
 from .runtime import ignore_broken_pipes
 

@@ -19,13 +19,13 @@ import torch
 from concrete import fhe
 from concrete.ml.deployment import FHEModelClient
 
-from ..configs.errors import KeyFileError, ProtocolError
 from ..model.audio import read_clip
+from ..support.errors import KeyFileError, ProtocolError
 from .answer import Answer, answer_from_logits, answer_from_number
 from .artifact import Artifact
-from .messages import lengthen
+from .ciphertexts import lengthen
+from .envelope import Envelope
 from .number import numbers_of
-from .wire import Envelope
 
 Clip = str | PathLike | tuple[np.ndarray, int]
 """A file's path, or (samples [n] or [n, channels], sample rate in Hz)."""

@@ -3,9 +3,9 @@
 import math
 
 from ..configs.schema import Audio, DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer
-from ..configs.units import readable_bytes
 from ..model.frontend import make_front_end
 from ..model.network import shape_after
+from ..support.units import readable_bytes
 from .artifact import ArtifactConfig
 
 LEFT = 42

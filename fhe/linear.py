@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from ..configs.errors import ArtifactError, ProtocolError
-from .messages import find_blobs
+from ..support.errors import ArtifactError, ProtocolError
+from .ciphertexts import find_blobs
 
 SEEDED_WORDS = 3
 """Of an encrypted input in a query: two of a seed, and the ciphertext's last word."""

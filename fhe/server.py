@@ -4,11 +4,11 @@ from os import PathLike
 
 from concrete import fhe
 
-from ..configs.errors import ProtocolError
+from ..support.errors import ProtocolError
 from .artifact import Artifact
+from .ciphertexts import shorten
 from .circuit import Circuit, has_matrix
-from .messages import shorten
-from .wire import Envelope
+from .envelope import Envelope
 
 
 class EvaluationKeys:

@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hushtune.configs.errors import ArtifactError
 from hushtune.configs.loading import load_config
-from hushtune.configs.units import readable_bytes, readable_seconds
 from hushtune.eval.accuracy import evaluate_run
-from hushtune.eval.plots import draw_query
+from hushtune.eval.query_plot import draw_query
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.compiling import export
+from hushtune.fhe.export.compile import export
 from hushtune.model.audio import read_clip
-from hushtune.training.clips import write_clips
+from hushtune.support.errors import ArtifactError
+from hushtune.support.units import readable_bytes, readable_seconds
+from hushtune.training.data.clips import write_clips
 from hushtune.training.run import Run
 from hushtune.training.trainer import train
 from rich.console import Console

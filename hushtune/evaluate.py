@@ -5,16 +5,16 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hushtune.configs.errors import ConfigError
 from hushtune.configs.schema import Config
-from hushtune.eval.cost import CostRow, measure_costs
-from hushtune.eval.crossvalidation import Plan, Protocol, cross_validate
-from hushtune.eval.figures import draw_all
-from hushtune.eval.fold import FoldSettings
-from hushtune.eval.markdown import headline, render, replace_part
-from hushtune.eval.report import make_report, write_json
-from hushtune.eval.schema import Report
-from hushtune.training.files import write_atomically
+from hushtune.eval.bench.cost import CostRow, measure_costs
+from hushtune.eval.crossval.crossvalidation import Plan, Protocol, cross_validate
+from hushtune.eval.crossval.fold import FoldSettings
+from hushtune.eval.report.build import make_report, write_json
+from hushtune.eval.report.markdown import headline, render, replace_part
+from hushtune.eval.report.plots import draw_all
+from hushtune.eval.report.schema import Report
+from hushtune.support.errors import ConfigError
+from hushtune.support.files import write_atomically
 from hushtune.training.run import Run
 
 COST_SONGS = (50, 100, 1000, 3000, 8000)
@@ -39,7 +39,7 @@ def evaluate(
     Args:
         config: of the product; every fold trains it anew.
         folder: everything is written here; ``<runs>/<name>/evaluation`` where None.
-        protocols: what is held out, see `hushtune.eval.crossvalidation.Plan`.
+        protocols: what is held out, see `hushtune.eval.crossval.crossvalidation.Plan`.
         folds: of ``conditions`` and ``passages``.
         fhe_clips: clips of each fold in real FHE; None for all of them, 0 for none.
         baselines: ``mfcc`` and ``landmarks``, or none.

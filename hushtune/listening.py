@@ -2,7 +2,7 @@
 
 import socket
 
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,7 @@
 """Recording from the microphone."""
 
 import numpy as np
-from hushtune.configs.errors import AudioError
+from hushtune.support.errors import AudioError
 
 SAMPLE_RATE_HZ = 44100
 

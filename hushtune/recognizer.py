@@ -129,8 +129,8 @@ def _owner_answer(
             return client.answer(logits, top=top, notes=notes)
 
         return clear
-    from hushtune.fhe.compiling import compile_network
-    from hushtune.fhe.execution import simulate
+    from hushtune.fhe.export.compile import compile_network
+    from hushtune.fhe.export.execution import simulate
 
     calibration, number = np.load(owner / "calibration.npy"), artifact.number
     module = compile_network(network, calibration, artifact.config.fhe, number)

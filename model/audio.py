@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
-from ..configs.errors import AudioError
+from ..support.errors import AudioError
 
 SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 MIN_CLIP_SECONDS = 1.0

@@ -83,7 +83,7 @@ def linear_run(tiny_run):
 @pytest.fixture(scope="session")
 def tiny_artifact(tiny_run) -> Path:
     """A compiled, proved artifact."""
-    from hushtune.fhe.compiling import export
+    from hushtune.fhe.export.compile import export
 
     return export(tiny_run, tiny_run.path("artifact"))
 
@@ -91,7 +91,7 @@ def tiny_artifact(tiny_run) -> Path:
 @pytest.fixture(scope="session")
 def tiny_clips(tiny_run, tmp_path_factory):
     """(expected name or "unknown", path) of some noisy clips."""
-    from hushtune.training.clips import write_clips
+    from hushtune.training.data.clips import write_clips
 
     folder = tmp_path_factory.mktemp("clips")
     written = write_clips(tiny_run, folder, known=3, unknown=1)

@@ -17,10 +17,10 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from ..configs.errors import RunError
 from ..model.decision import Decision, features
 from ..model.network import network_logits
-from .clips import clip_images, list_calibration_clips
+from ..support.errors import RunError
+from .data.clips import clip_images, list_calibration_clips
 from .run import Run
 
 PARTS = 5

@@ -24,14 +24,14 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from ..configs.errors import RunError
 from ..configs.loading import dump_config, load_config
 from ..configs.schema import Audio, Config, FheSettings
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
-from .files import replacing, write_atomically
-from .split import Split
+from ..support.errors import RunError
+from ..support.files import replacing, write_atomically
+from .data.split import Split
 
 
 class Run:

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..configs.errors import RunError
 from ..configs.schema import Config
 from ..model.frontend import make_front_end
 from ..model.network import Network
+from ..support.errors import RunError
+from ..support.files import read_json_lines, save_array, save_tensors, write_atomically
+from ..support.parallel import release_workers
+from ..support.progress import progress_bar
 from .calibration import PARTS, WITHOUT, calibrate, calibration_logits
-from .catalogue import list_tracks
-from .files import read_json_lines, save_array, save_tensors, write_atomically
-from .least_squares import fit_least_squares
-from .parallel import progress_bar, release_workers
-from .plots import draw_learning_curve
-from .pool import (
+from .curve import draw_learning_curve
+from .data.catalogue import list_tracks
+from .data.pool import (
     COMPILING,
     TRAINING,
     ImagePool,
@@ -37,10 +37,11 @@ from .pool import (
     remove_images,
     statistics_of,
 )
+from .data.sounds import split_sounds
+from .data.split import Split, split_tracks
+from .data.views import check_tracks, load_views
+from .ridge import fit_least_squares
 from .run import Run
-from .sounds import split_sounds
-from .split import Split, split_tracks
-from .views import check_tracks, load_views
 
 LOG_EVERY = 25
 WARM_UP = 0.1

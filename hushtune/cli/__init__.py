@@ -5,7 +5,7 @@ import warnings
 from typing import Annotated
 
 import typer
-from hushtune.configs.errors import HushtuneError
+from hushtune.support.errors import HushtuneError
 
 from hushtune.cli import asking, making, measuring, serving
 from hushtune.cli.output import console, say

@@ -8,8 +8,8 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from hushtune.configs.errors import ConfigError, HushtuneError
-from hushtune.configs.units import readable_bytes, readable_seconds
+from hushtune.support.errors import ConfigError, HushtuneError
+from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, say
 
@@ -125,7 +125,7 @@ def page(
 
     Example: [bold]hushtune app --server http://127.0.0.1:8714[/bold]
     """
-    from hushtune.page.run import run_page
+    from hushtune.app.run import run_page
 
     _caution(server)
     run_page(server, port=port, token=token, artifact=artifact_id, browse=browse, announce=say)
@@ -155,7 +155,7 @@ def info(
 
 def _service(server: str, **options):
     """A client of the service at an address."""
-    from hushtune.remote import RemoteClient
+    from hushtune.client import RemoteClient
 
     _caution(server)
     return RemoteClient(server, **options)
@@ -170,7 +170,7 @@ def _caution(server: str) -> None:
 
 def _remotely(remote, clip, top: int):
     """Identify through a service, with a bar over the seconds it says it takes."""
-    from hushtune.training.parallel import progress_bar
+    from hushtune.support.progress import progress_bar
 
     with progress_bar() as bar:
         task = bar.add_task("connecting", total=None, note="")
@@ -212,7 +212,7 @@ def _identify_all(clips: list[Path], identify_one, mode: str, as_json: bool) -> 
 
 def _with_progress(recognizer, clip: Path, top: int):
     """Identify with a bar that fills over the seconds the artifact is known to take."""
-    from hushtune.training.parallel import progress_bar
+    from hushtune.support.progress import progress_bar
 
     if recognizer.mode != "execute":
         return recognizer.identify(clip, top=top)

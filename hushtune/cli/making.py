@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.configs.errors import ConfigError, HushtuneError
+from hushtune.support.errors import ConfigError, HushtuneError
 
 from hushtune.cli.output import config_of, console, say
 
@@ -54,7 +54,7 @@ def compile_run(
 
     Example: [bold]hushtune compile runs/corpus[/bold]
     """
-    from hushtune.fhe.compiling import export
+    from hushtune.fhe.export.compile import export
     from hushtune.training.run import Run
 
     trained = Run.open(run)
@@ -76,7 +76,7 @@ def clips(
 
     Example: [bold]hushtune clips runs/demo demo-clips --known 8 --unknown 2[/bold]
     """
-    from hushtune.training.clips import write_clips
+    from hushtune.training.data.clips import write_clips
     from hushtune.training.run import Run
 
     for clip, path in write_clips(Run.open(run), folder, known=known, unknown=unknown, seed=seed):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.configs.errors import ConfigError
+from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import config_of, console, say
 
@@ -124,8 +124,13 @@ def sweep(
 
     Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
     """
-    from hushtune.eval.frontier import read_frontier, summary, write_frontier, write_table
-    from hushtune.eval.sweep import load_sweep, run_sweep
+    from hushtune.eval.sweep.frontier import (
+        read_frontier,
+        summary,
+        write_frontier,
+        write_table,
+    )
+    from hushtune.eval.sweep.sweep import load_sweep, run_sweep
 
     variants = load_sweep(file)
     folder = out or variants.folder
@@ -168,8 +173,8 @@ def report_compare(
 
     Example: [bold]hushtune report compare runs/a/evaluation runs/b/evaluation[/bold]
     """
-    from hushtune.eval.compare import compare, costs
-    from hushtune.eval.report import read_report
+    from hushtune.eval.report.build import read_report
+    from hushtune.eval.report.compare import compare, costs
 
     reports = read_report(first), read_report(second)
     differences = compare(*reports)
@@ -190,7 +195,7 @@ def report_write(
 
     Example: [bold]hushtune report write runs/corpus/evaluation docs/RESULTS.md[/bold]
     """
-    from hushtune.eval.report import read_report
+    from hushtune.eval.report.build import read_report
 
     from hushtune.evaluate import publish
 

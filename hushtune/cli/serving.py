@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Annotated, get_args
 
 import typer
-from hushtune.configs.units import readable_bytes
+from hushtune.support.units import readable_bytes
 
 from hushtune.cli.output import console, say
 from hushtune.service.settings import ServiceSettings

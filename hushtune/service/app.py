@@ -16,8 +16,8 @@ import anyio
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from hushtune.configs.errors import ServiceError
 from hushtune.fhe.artifact import Artifact
+from hushtune.support.errors import ServiceError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp
 

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from hushtune.fhe.messages import find_blobs
-from hushtune.training.files import replacing
+from hushtune.fhe.ciphertexts import find_blobs
+from hushtune.support.files import replacing
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Layouts:
     def measure(cls, artifact: Path) -> "Layouts":
         """Make a key set and a query as a client would, and note their layouts (seconds)."""
         from hushtune.fhe.client import Client
-        from hushtune.fhe.wire import Envelope
+        from hushtune.fhe.envelope import Envelope
 
         client = Client(artifact)
         client.create_keys()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
-from hushtune.remote import AsyncRemoteClient
+from hushtune.client import AsyncRemoteClient
 
 NOISE_SECONDS, NOISE_RATE_HZ = 10, 16_000
 SAMPLE_EVERY = 0.2

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.wire import HEADER_BYTES
+from hushtune.fhe.envelope import HEADER_BYTES
 
 from hushtune.service.errors import Refusal, disk_full
 from hushtune.service.layout import Layouts

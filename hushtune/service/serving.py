@@ -11,8 +11,8 @@ from types import FrameType
 
 import h11
 import uvicorn
-from hushtune.configs.errors import ConfigError
 from hushtune.fhe.artifact import Artifact
+from hushtune.support.errors import ConfigError
 from pydantic import ValidationError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 

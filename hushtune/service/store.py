@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 from hushtune.service.errors import Refusal
 from hushtune.service.instance import Instance

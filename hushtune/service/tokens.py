@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

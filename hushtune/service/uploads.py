@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import Request
-from hushtune.configs.errors import ProtocolError
-from hushtune.fhe.wire import HEADER_BYTES, KINDS, MAGIC, Envelope
+from hushtune.fhe.envelope import HEADER_BYTES, KINDS, MAGIC, Envelope
+from hushtune.support.errors import ProtocolError
 from starlette.requests import ClientDisconnect
 
 from hushtune.service.errors import Refusal, disk_full

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from hushtune.configs.errors import HushtuneError, ProtocolError
-from hushtune.fhe.wire import HEADER_BYTES
+from hushtune.fhe.envelope import HEADER_BYTES
+from hushtune.support.errors import HushtuneError, ProtocolError
 
 from hushtune.service.errors import is_disk_full
 

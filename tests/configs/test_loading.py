@@ -1,8 +1,8 @@
 import pytest
-from hushtune.configs.errors import ConfigError
 from hushtune.configs.loading import dump_config, load_config, shipped_configs
 from hushtune.configs.schema import Config
 from hushtune.fhe.artifact import ArtifactConfig
+from hushtune.support.errors import ConfigError
 
 
 @pytest.mark.parametrize("path", shipped_configs(), ids=lambda path: path.stem)

@@ -32,7 +32,7 @@ def test_the_reference_has_every_public_name(name):
 
 
 def test_the_reference_has_every_error():
-    assert "automodule:: hushtune.configs.errors" in (DOCS / "api.md").read_text("utf-8")
+    assert "automodule:: hushtune.support.errors" in (DOCS / "api.md").read_text("utf-8")
     for name in ERRORS:
         assert inspect.getdoc(getattr(hushtune, name)).endswith("."), name
 

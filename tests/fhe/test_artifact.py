@@ -2,11 +2,11 @@ import json
 import shutil
 
 import pytest
-from hushtune.configs.errors import ArtifactError, CompileError
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
-from hushtune.fhe.compiling import export
+from hushtune.fhe.export.compile import export
 from hushtune.fhe.server import Server
+from hushtune.support.errors import ArtifactError, CompileError
 
 ALL = ("client", "server", "owner")
 
@@ -92,7 +92,7 @@ def test_damaged_or_missing_manifest(copy, tmp_path):
 
 def test_an_export_that_disagrees_under_fhe_fails_and_keeps_the_old_one(tiny_run, monkeypatch):
     """The check must be able to fail: here the clear network answers something else."""
-    import hushtune.fhe.compiling as compiling
+    import hushtune.fhe.export.compile as compiling
 
     before = (tiny_run.path("artifact") / "manifest.json").exists()
     honest = compiling.network_logits

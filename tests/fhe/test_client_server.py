@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hushtune.configs.errors import KeyFileError, ProtocolError
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
 from hushtune.fhe.server import Server
+from hushtune.support.errors import KeyFileError, ProtocolError
 
 from hushtune.recognizer import Recognizer
 
@@ -157,7 +157,7 @@ def test_damaged_bytes_are_refused(client, server, keys, tiny_clips, tmp_path):
 
 def test_a_payload_that_concrete_cannot_read_is_refused(client, server, keys):
     """A well-formed envelope around rubbish: the deserialiser must raise, not crash."""
-    from hushtune.fhe.wire import Envelope
+    from hushtune.fhe.envelope import Envelope
 
     rng = np.random.default_rng(0)
     for size in (0, 1, 100, 10_000):

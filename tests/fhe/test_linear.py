@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.fhe.compiling import HEADROOM, export
-from hushtune.fhe.wire import Envelope
+from hushtune.fhe.envelope import Envelope
+from hushtune.fhe.export.compile import HEADROOM, export
 from hushtune.model.frontend import IMAGE_LIMIT
 from hushtune.model.network import network_logits
-from hushtune.training.clips import clip_images, list_test_clips
+from hushtune.training.data.clips import clip_images, list_test_clips
 
-from hushtune.remote.part import check_client_zip
+from hushtune.client.part import check_client_zip
 from hushtune.service.layout import Layouts
 
 

@@ -7,12 +7,12 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from concrete import fhe
-from hushtune.configs.errors import ArtifactError, ProtocolError
 from hushtune.fhe.circuit import LINEAR, Circuit
-from hushtune.fhe.compiling import export
+from hushtune.fhe.envelope import Envelope
+from hushtune.fhe.export.compile import export
 from hushtune.fhe.linear import Frame, LinearCircuit
 from hushtune.fhe.server import Server
-from hushtune.fhe.wire import Envelope
+from hushtune.support.errors import ArtifactError, ProtocolError
 
 rng = np.random.default_rng(0)
 

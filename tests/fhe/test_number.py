@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from hushtune.configs.errors import ProtocolError
-from hushtune.fhe.compiling import export
+from hushtune.fhe.export.compile import export
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, fit_number, numbers_of
 from hushtune.model.network import network_logits
-from hushtune.training.clips import clip_images, list_test_clips
+from hushtune.support.errors import ProtocolError
+from hushtune.training.data.clips import clip_images, list_test_clips
 from hushtune.training.run import Run
 
+from hushtune.client.part import check_client_zip
 from hushtune.recognizer import Recognizer
-from hushtune.remote.part import check_client_zip
 from hushtune.service.layout import Layouts
 
 

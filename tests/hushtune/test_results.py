@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hushtune.eval.markdown import headline, render
-from hushtune.eval.report import read_report
+from hushtune.eval.report.build import read_report
+from hushtune.eval.report.markdown import headline, render
 
 from hushtune.evaluate import BEGIN, END, readme_part, report_schema
 

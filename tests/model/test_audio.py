@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import soundfile
-from hushtune.configs.errors import AudioError
 from hushtune.model.audio import read_audio, read_clip
+from hushtune.support.errors import AudioError
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hushtune.fhe.client import Client
-from hushtune.fhe.wire import Envelope
+from hushtune.fhe.envelope import Envelope
 
 ROOT = Path(__file__).parents[2]
 OCTETS = {"Content-Type": "application/octet-stream"}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.fhe.compiling import export
+from hushtune.fhe.envelope import Envelope
+from hushtune.fhe.export.compile import export
 from hushtune.fhe.linear import Frame
 from hushtune.fhe.server import Server
-from hushtune.fhe.wire import Envelope
 from hushtune.model.network import network_logits
 
 

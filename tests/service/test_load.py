@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 from hushtune.service.load import measure_load
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hushtune.remote import RemoteClient
+from hushtune.client import RemoteClient
 
 CHUNK = 24
 """So many equal bytes are no coincidence in a few hundred megabytes."""

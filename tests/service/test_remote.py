@@ -16,13 +16,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hushtune.configs.errors import ArtifactError, AudioError, ServiceError
 from hushtune.fhe.client import Client
+from hushtune.support.errors import ArtifactError, AudioError, ServiceError
 
+from hushtune.client import AsyncRemoteClient, RemoteClient
+from hushtune.client.part import check_client_zip, keep_part, unpack
+from hushtune.client.transport import Transport
 from hushtune.folders import cache_folder, data_folder
-from hushtune.remote import AsyncRemoteClient, RemoteClient
-from hushtune.remote.part import check_client_zip, keep_part, unpack
-from hushtune.remote.transport import Transport
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,7 +162,7 @@ def test_a_client_waits_for_a_service_that_is_starting(start_server, tiny_clips,
 
 
 def test_errors_say_what_to_do(live, tmp_path, monkeypatch):
-    monkeypatch.setattr("hushtune.remote.transport.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("hushtune.client.transport.FIRST_PAUSE_SECONDS", 0.01)
     with (
         RemoteClient("http://127.0.0.1:9") as remote,
         pytest.raises(ServiceError, match="cannot be reached .*hushtune serve"),
@@ -188,7 +188,7 @@ def test_what_is_no_token_is_refused_and_not_repeated(token):
 @pytest.fixture
 def scripted(monkeypatch):
     """A server that answers by a script, a line a request: (status, headers, body), or None."""
-    monkeypatch.setattr("hushtune.remote.transport.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("hushtune.client.transport.FIRST_PAUSE_SECONDS", 0.01)
     script, asked = [], []
 
     class Handler(BaseHTTPRequestHandler):
@@ -253,7 +253,7 @@ def test_a_response_that_breaks_off_is_read_again(scripted):
 
 def test_a_service_that_stays_busy_is_given_up(scripted, monkeypatch):
     url, script, asked = scripted
-    monkeypatch.setattr("hushtune.remote.transport.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("hushtune.client.transport.PATIENCE_SECONDS", 1.0)
     body = b'{"error": {"code": "queue_full", "message": "Too many wait."}}'
     script += [(503, {"Retry-After": "7"}, body)]
     with RemoteClient(url) as remote, pytest.raises(ServiceError, match="Too many wait"):
@@ -374,7 +374,7 @@ def test_listening_without_a_microphone_is_explained(live, monkeypatch):
 
 
 def test_the_package_has_its_page(tmp_path):
-    static = Path(__file__).parents[2] / "hushtune" / "page" / "static"
+    static = Path(__file__).parents[2] / "hushtune" / "app" / "static"
     assert {path.name for path in static.iterdir()} == {
         "index.html", "page.js", "recorder.js", "style.css",
     }  # fmt: skip

@@ -23,8 +23,8 @@ import httpx
 import numpy as np
 import pytest
 from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.server import Server
-from hushtune.fhe.wire import Envelope
 from starlette.responses import Response
 
 from hushtune.service.app import ClientPart

@@ -5,7 +5,7 @@ import stat
 import time
 
 import pytest
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 from hushtune.service.errors import Refusal
 from hushtune.service.store import Store

@@ -3,7 +3,7 @@
 import stat
 
 import pytest
-from hushtune.configs.errors import ServiceError
+from hushtune.support.errors import ServiceError
 
 from hushtune.service.tokens import Tokens, add_token
 

@@ -3,9 +3,9 @@
 import pytest
 from hushtune.configs.loading import load_config
 from hushtune.model.audio import read_audio
-from hushtune.training.catalogue import list_tracks
-from hushtune.training.sounds import split_sounds
-from hushtune.training.split import split_tracks
+from hushtune.training.data.catalogue import list_tracks
+from hushtune.training.data.sounds import split_sounds
+from hushtune.training.data.split import split_tracks
 
 CONFIG = load_config("corpus")
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 import torch
-from hushtune.configs.errors import CatalogueError, RunError
 from hushtune.configs.loading import dump_config
 from hushtune.configs.schema import SplitSettings
+from hushtune.support.errors import CatalogueError, RunError
 from hushtune.training.run import Run
 from hushtune.training.trainer import train
 

@@ -1,0 +1,1 @@
+"""Recognizers to compare with: the bounty winner's kind, and landmark hashes."""

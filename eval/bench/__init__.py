@@ -1,0 +1,1 @@
+"""Seconds, bytes and memory of a query under FHE."""

@@ -1,0 +1,1 @@
+"""The report: its schema, tables, plots and comparisons."""

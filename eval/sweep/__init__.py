@@ -1,0 +1,1 @@
+"""Sweeps: variants of a configuration, each trained, compiled and measured."""

@@ -1,0 +1,1 @@
+"""What every room uses: errors, units, files, progress, timing, seeds. Imports no other room."""

@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import pytest
+import soundfile
+from hushtune.configs.loading import parse_config
+from hushtune.configs.schema import CsvCatalogue, FmaCatalogue, FolderCatalogue
+from hushtune.support.errors import CatalogueError
+from hushtune.training.data.catalogue import list_tracks
+from hushtune.training.data.track import Track
+from hushtune.training.data.views import check_tracks
+
+
+def folder(path):
+    return FolderCatalogue(kind="folder", path=path)
+
+
+def test_folder_titles_come_from_the_name_where_there_are_no_tags(tmp_path, tone):
+    (tmp_path / "album").mkdir()
+    soundfile.write(tmp_path / "album" / "Ana - First Song.flac", tone, 16000)
+    soundfile.write(tmp_path / "second.wav", tone, 16000)
+    (tmp_path / "cover.jpg").write_bytes(b"x")
+    tracks = list_tracks(folder(tmp_path), tmp_path)
+    assert [(t.title, t.artist) for t in tracks] == [("First Song", "Ana"), ("second", "")]
+
+
+def test_folder_titles_come_from_tags_where_there_are_some(tmp_path, tone):
+    path = tmp_path / "x.ogg"
+    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
+        file.title, file.artist = "Tagged Title", "Tagged Artist"
+        file.write(tone)
+    (track,) = list_tracks(folder(tmp_path), tmp_path)
+    assert track.name == "Tagged Artist - Tagged Title"
+
+
+def test_csv_paths_are_relative_to_the_csv(tmp_path):
+    path = tmp_path / "music.csv"
+    path.write_text("id,title,artist,path,extra\n7,Tune,Band,a/b.mp3,x\n", encoding="utf-8")
+    (track,) = list_tracks(CsvCatalogue(kind="csv", path=path), tmp_path)
+    assert track == Track("7", "Tune", "Band", tmp_path / "a/b.mp3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,title,path\n1,a,b\n", "column artist is missing"),
+        ("id,title,artist,path\n1,a,b,\n", "line 2"),
+        ("id,title,artist,path\n", "no track found"),
+        ("id,title,artist,path\n1,a,b,c\n1,d,e,f\n", "id='1' stands for"),
+    ],
+)
+def test_bad_csv(tmp_path, text, expected):
+    path = tmp_path / "music.csv"
+    path.write_text(text)
+    with pytest.raises(CatalogueError, match=expected):
+        list_tracks(CsvCatalogue(kind="csv", path=path), tmp_path)
+
+
+def test_fma_layout(tmp_path, tone):
+    (tmp_path / "fma_metadata").mkdir()
+    (tmp_path / "fma_metadata" / "tracks.csv").write_text(
+        ",album,artist,track,track,track\n,title,name,genre_top,title,license\ntrack_id,,,,,\n"
+        "2,Album,AWOL,Hip-Hop,Food,CC0\n3,Album,AWOL,Hip-Hop,Electric Ave,CC0\n"
+    )
+    audio = tmp_path / "fma_small" / "000"
+    audio.mkdir(parents=True)
+    soundfile.write(audio / "000002.mp3", tone, 16000)
+    settings = FmaCatalogue(kind="fma", path=tmp_path)
+    (track,) = list_tracks(settings, tmp_path)
+    assert (track.id, track.title, track.artist) == ("000002", "Food", "AWOL")
+    assert (track.genre, track.license) == ("Hip-Hop", "CC0")
+    assert track.path == audio / "000002.mp3"
+    with pytest.raises(CatalogueError, match="fma_medium is missing"):
+        list_tracks(FmaCatalogue(kind="fma", path=tmp_path, subset="medium"), tmp_path)
+
+
+def test_no_such_places(tmp_path):
+    with pytest.raises(CatalogueError, match="no such folder"):
+        list_tracks(folder(tmp_path / "none"), tmp_path)
+    with pytest.raises(CatalogueError, match="no such file"):
+        list_tracks(CsvCatalogue(kind="csv", path=tmp_path / "none.csv"), tmp_path)
+    with pytest.raises(CatalogueError, match="no track found"):
+        list_tracks(folder(tmp_path), tmp_path)
+
+
+def checked(path: Path, tone, strict: bool):
+    soundfile.write(path / "good.wav", tone, 16000)
+    soundfile.write(path / "good-copy.wav", tone, 16000)
+    soundfile.write(path / "short.wav", tone[:16000], 16000)
+    soundfile.write(path / "silent.wav", 0 * tone, 16000)
+    (path / "text.mp3").write_text("not music")
+    settings = {"name": "x", "catalogue": {"kind": "folder", "path": str(path), "strict": strict}}
+    config = parse_config(settings, name="x", folder=path)
+    return check_tracks(list_tracks(config.catalogue, path), config, workers=1)
+
+
+def test_unusable_tracks_are_named_and_skipped(tmp_path, tone):
+    usable, problems = checked(tmp_path, tone, strict=False)
+    assert [track.title for track in usable] == ["good-copy"]
+    reasons = {problem.track.title: problem.reason for problem in problems}
+    assert "same file" in reasons["good"]
+    assert "too short" in reasons["short"]
+    assert "silent" in reasons["silent"]
+    assert "not audio" in reasons["text"]
+
+
+def test_unusable_tracks_are_an_error_where_strict(tmp_path, tone):
+    with pytest.raises(CatalogueError, match="4 of 5 tracks") as error:
+        checked(tmp_path, tone, strict=True)
+    assert "text.mp3" in str(error.value)
+
+
+def test_joined_catalogues_hold_out_tracks_of_the_first_alone(tmp_path, tone):
+    for name in ("real", "more"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / f"{name}.wav", tone, 16000)
+    parts = [{"kind": "folder", "path": name} for name in ("real", "more")]
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    tracks = list_tracks(config.catalogue, tmp_path)
+    assert [(t.id, t.always_known) for t in tracks] == [("real.wav", False), ("more.wav", True)]
+
+
+def test_composed_songs_can_join_any_catalogue(tmp_path, tone):
+    soundfile.write(tmp_path / "one.wav", tone, 16000)
+    (tmp_path / "c.csv").write_text("id,title,artist,path\n0000,One,Someone,one.wav\n")
+    composed = {"kind": "composed", "tracks": 6, "seconds": 12}
+    parts = [{"kind": "csv", "path": "c.csv"}, composed, {**composed, "seed": 1}]
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    tracks = list_tracks(config.catalogue, tmp_path)
+    assert [t.id for t in tracks[:2]] == ["0000", "composed-0-0000"]
+    assert len(tracks) == 13 and tracks[-1].id == "composed-1-0005"
+    assert [t.always_known for t in tracks] == [False] + 12 * [True]
+
+
+def test_joined_catalogues_need_ids_of_their_own(tmp_path, tone):
+    soundfile.write(tmp_path / "a.wav", tone, 16000)
+    parts = [{"kind": "folder", "path": "."}] * 2
+    settings = {"name": "x", "catalogue": {"kind": "joined", "parts": parts}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    with pytest.raises(CatalogueError, match="id='a.wav' stands for"):
+        list_tracks(config.catalogue, tmp_path)

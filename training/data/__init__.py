@@ -1,0 +1,1 @@
+"""From a catalogue to features: tracks, split, augmentation, renderings, clips."""

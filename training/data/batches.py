@@ -1,0 +1,187 @@
+"""Training images from views: crops, cheap further noise, counterfeits, labels.
+
+A counterfeit is a known track changed beyond identity - shifted in pitch, reversed in time, or with
+the upper frequencies of another track - and labelled "unknown". It teaches the network to reject
+what is near a known song without being one; a few dozen held-out tracks alone teach it little.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...configs.schema import Audio, TrainingSettings
+from ...model.frontend import FrontEnd
+from .augment import Augmenter
+from .material import Crop, material_of
+from .views import View, Views
+
+NOISE_PIECES = 128
+SHORTEST_CLIP_SECONDS = 3.0
+LARGEST_PART = 256
+"""Images made at once."""
+
+
+class BatchMaker:
+    """Draws images and labels.
+
+    All clips of one batch were rendered with, and get noise of, one group of sounds, so that a
+    fold can leave out whole batches.
+
+    Args:
+        known: views of the known tracks; place = class.
+        unknown: views of the tracks that teach "unknown".
+        noise: each group's, as the front end analyses it, float32 [pieces, rows, at least
+            crop_frames].
+        front_end: makes the images.
+        settings: shares of each kind of clip.
+        snr_db: range of the signal-to-noise ratio of noise mixed in, in dB.
+        seed: with the batch's number, all its randomness.
+    """
+
+    def __init__(
+        self,
+        known: list[Views],
+        unknown: list[Views],
+        noise: dict[int, np.ndarray],
+        front_end: FrontEnd,
+        settings: TrainingSettings,
+        snr_db: tuple[float, float],
+        seed: int,
+    ):
+        self.known = known
+        self._unknown = unknown
+        self._noise = noise
+        self._snr_db = snr_db
+        self.front_end = front_end
+        self._material = material_of(front_end.spectrum)
+        self.settings = settings
+        self.seed = seed
+
+    def batch(
+        self, stream: int, number: int, count: int, group: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A training batch: always the same for the same arguments and seed.
+
+        Args:
+            stream: what the batch is for.
+            number: which one.
+            count: clips in it.
+            group: of the sounds it may contain.
+
+        Returns:
+            images float [count, channels, bands, columns], labels int [count], and the place of
+            the track among those that teach "unknown", or -1: int [count].
+        """
+        s = self.settings
+        rng = np.random.default_rng([self.seed, 5, stream, number])
+        unknowns = round(count * s.unknown_share) if self._unknown else 0
+        counterfeits = round(count * s.counterfeit_share)
+        labels = rng.integers(len(self.known), size=max(1, count - unknowns - counterfeits))
+        crops = [self._training_crop(self.known[label], group, rng) for label in labels]
+        teachers = np.full(count, -1)
+        for place in range(len(labels), len(labels) + unknowns):
+            teachers[place] = rng.integers(len(self._unknown))
+            crops.append(self._training_crop(self._unknown[teachers[place]], group, rng))
+        crops += [self._counterfeit(group, rng) for _ in range(counterfeits)]
+        strangers = np.full(unknowns + counterfeits, len(self.known))
+        lengths = self._lengths(len(crops), rng)
+        drawn = isinstance(self.front_end.spectrum, Audio)  # then noise comes on top, see remix.py
+        images = self._images(crops, lengths, 0.0 if drawn else s.remix, [group], rng)
+        labels = np.concatenate([labels, strangers])
+        return images, torch.from_numpy(labels), torch.from_numpy(teachers[: len(labels)])
+
+    def _training_crop(self, views: Views, group: int, rng: np.random.Generator) -> Crop:
+        return self._crop([view for view in views.training if view.group == group], rng)
+
+    def _crop(self, views: list[View] | tuple[View, ...], rng: np.random.Generator) -> Crop:
+        return views[rng.integers(len(views))].crop(self.front_end.crop_frames, rng)
+
+    def _counterfeit(self, group: int, rng: np.random.Generator) -> Crop:
+        first, second = rng.permutation(len(self.known))[:2]
+        crop = self._training_crop(self.known[first], group, rng)
+        return self._material.counterfeit(
+            crop, lambda: self._training_crop(self.known[second], group, rng), rng
+        )
+
+    def _remix(
+        self, power: np.ndarray, share: float, groups: list[int], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Add noise to a share of the clips."""
+        chosen = np.flatnonzero(rng.random(len(power)) < share)
+        if not len(chosen):
+            return power
+        frames = power.shape[2]
+        noise = np.stack([self._noise_piece(groups, frames, rng) for _ in chosen])
+        snr = rng.uniform(*self._snr_db, (len(chosen), 1, 1)).astype(np.float32)
+        power[chosen] = self._material.mix(power[chosen], noise, snr, rng)
+        return power
+
+    def _noise_piece(self, groups: list[int], frames: int, rng: np.random.Generator) -> np.ndarray:
+        pieces = self._noise[groups[rng.integers(len(groups))]]
+        start = rng.integers(pieces.shape[2] - frames + 1)
+        return pieces[rng.integers(len(pieces)), :, start : start + frames]
+
+    def _lengths(self, clips: int, rng: np.random.Generator) -> np.ndarray:
+        frames = self.front_end.crop_frames
+        shortest = round(frames * SHORTEST_CLIP_SECONDS / self.front_end.signal.crop_seconds)
+        lengths = np.full(clips, frames)
+        short = rng.random(clips) < self.settings.short_clips
+        lengths[short] = rng.integers(min(shortest, frames), frames + 1, short.sum())
+        return lengths
+
+    def validation(self, crops: int = 2) -> tuple[Tensor, Tensor]:
+        """A fixed set: crops of views that training never draws, known and unknown tracks.
+
+        Returns:
+            images float [clips, channels, bands, columns], labels int [clips].
+        """
+        rng = np.random.default_rng([self.seed, 6])
+        tracks = [*enumerate(self.known), *((len(self.known), v) for v in self._unknown)]
+        labels = [label for label, _ in tracks for _ in range(crops)]
+        parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
+        return self._noisy(parts, rng), torch.tensor(labels)
+
+    def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Tensor:
+        lengths = np.full(len(crops), self.front_end.crop_frames)
+        return self._images(crops, lengths, 1.0, sorted(self._noise), rng)
+
+    def _images(
+        self,
+        crops: list[Crop],
+        lengths: np.ndarray,
+        share: float,
+        groups: list[int],
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """Images of crops, a share of them under noise, none longer than `lengths` frames."""
+        frames = self.front_end.crop_frames
+        images = []
+        for start in range(0, len(crops), LARGEST_PART):
+            part = crops[start : start + LARGEST_PART]
+            most = lengths[start : start + LARGEST_PART]
+            valid = np.minimum(most, [crop.shape[1] for crop in part])
+            full = np.stack([padded(crop, frames) for crop in part])
+            power = self._remix(self._material.restore(full), share, groups, rng)
+            images.append(self.front_end.image(torch.from_numpy(power), torch.from_numpy(valid)))
+        return torch.cat(images)
+
+
+def padded(crop: np.ndarray, frames: int) -> np.ndarray:
+    """Repeat a crop [bands, n] to fill `frames` frames: [bands, frames]."""
+    return (
+        crop
+        if crop.shape[1] == frames
+        else np.pad(crop, ((0, 0), (0, frames - crop.shape[1])), mode="wrap")
+    )
+
+
+def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> np.ndarray:
+    """Stretches of one group's noise, twice as long as a crop, as the front end analyses it.
+
+    Returns:
+        float32 [pieces, rows, frames].
+    """
+    rng = np.random.default_rng([seed, 7])
+    samples = front_end.samples(2 * front_end.crop_frames)
+    pieces = [augmenter.noise(samples, rng) for _ in range(NOISE_PIECES)]
+    return np.stack([front_end.analyse(piece).numpy() for piece in pieces])

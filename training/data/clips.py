@@ -1,0 +1,316 @@
+"""Clips to test and to calibrate with: pieces of tracks under noise and rooms.
+
+Test clips have noise and rooms that training never heard; calibration clips those that it kept
+aside, or, outside of a cross-validation, where it kept none, its own.
+
+Clips of known songs are taken from the enrolled tracks (the bounty's task: unseen conditions on
+enrolled audio; in a fold that holds out passages, from those alone); clips of unknown songs from
+tracks never used in training. Each clip is defined by its track, conditions and seed, so that any
+of them can be rendered again as audio.
+"""
+
+import csv
+import hashlib
+import inspect
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from ...configs.schema import AugmentSettings, Config
+from ...model import audio, frontend
+from ...model.audio import read_audio
+from ...model.frontend import FrontEnd, make_front_end
+from ...support.files import save_array
+from ...support.parallel import parallel_map
+from ..run import Run
+from . import augment, segments, sounds
+from .augment import Augmenter
+from .catalogue import file_digest
+from .segments import clip_seconds, held_out, training_spans
+from .sounds import Sounds, split_sounds
+from .split import Split
+from .track import Track
+from .views import MAX_TRACK_SECONDS, random_start
+
+UNKNOWN_REPEATS = 2
+"""Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
+
+
+CALIBRATION_CLIPS = 1000
+CLIPS_OF_A_TRACK = 50
+CALIBRATION_SEED = 2_000_000
+"""Apart from those of test clips."""
+
+DISTORTIONS = ("none", "speed", "equalizer", "reverb", "noise", "clipping", "codec")
+"""What a clip can suffer alone; "noise" at `ALONE_SNR_DB`."""
+ALONE_SNR_DB = 5.0
+MIXED = "mixed"
+"""The distortion of a clip that goes through the whole random chain."""
+
+
+@dataclass(frozen=True)
+class TestClip:
+    """One test clip.
+
+    Attributes:
+        track: what it is a piece of.
+        label: the class: a place in ``split.known``, or its length.
+        snr_db: signal-to-noise ratio.
+        seed: with the config's, all its randomness.
+        seconds: its length; as long as the config's fold gives where None.
+        distortion: ``mixed``, or one of ``DISTORTIONS`` alone.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    track: Track
+    label: int
+    snr_db: float
+    seed: int
+    seconds: float | None = None
+    distortion: str = MIXED
+
+
+@dataclass(frozen=True)
+class ClipImages:
+    """The images of test clips: images [clips, channels, bands, columns], labels, dB."""
+
+    images: Tensor
+    labels: Tensor
+    snr_db: np.ndarray
+
+
+def list_calibration_clips(
+    config: Config, split: Split, unknown: Sequence[Track]
+) -> list[TestClip]:
+    """Clips to set the verdict by, of known tracks and of `unknown` ones.
+
+    About `CALIBRATION_CLIPS` of each kind, in equal shares of all its tracks: at least one of a
+    track, at most `CLIPS_OF_A_TRACK`.
+    """
+    ratios = config.augment.test_snr_db
+    clips: list[TestClip] = []
+    for tracks, label in ((split.known, None), (unknown, split.unknown_class)):
+        repeats = min(math.ceil(CALIBRATION_CLIPS / len(tracks)), CLIPS_OF_A_TRACK)
+        for place, track in enumerate(tracks):
+            for repeat in range(repeats):
+                # from one track to the next the ratios go on where they stopped
+                snr = float(ratios[(place * repeats + repeat) % len(ratios)])
+                seed = CALIBRATION_SEED + len(clips)
+                clips.append(TestClip(track, place if label is None else label, snr, seed))
+    return clips
+
+
+def list_test_clips(config: Config, split: Split) -> list[TestClip]:
+    """All test clips of a split: one a known track and ratio, more of unknown tracks."""
+    clips = []
+    sides = [(track, label, 1) for label, track in enumerate(split.known)]
+    sides += [(track, split.unknown_class, UNKNOWN_REPEATS) for track in split.unknown_test]
+    for track, label, repeats in sides:
+        for snr in config.augment.test_snr_db:
+            for _ in range(repeats):
+                clips.append(TestClip(track, label, float(snr), len(clips)))
+    return clips
+
+
+class ClipRenderer:
+    """Renders clips as waveforms.
+
+    Args:
+        config: the run's.
+        validating: take noise and rooms that training kept for validation (or any of training's,
+            where it kept none) and passages that it may know, not the test side's.
+    """
+
+    def __init__(self, config: Config, *, validating: bool = False):
+        self.config, self.validating = config, validating
+        self.sounds = _sounds(config, validating)
+        augment, rate = config.augment, config.signal.sample_rate_hz
+        self._augment = {
+            name: Augmenter(settings, self.sounds, rate)
+            for name, settings in _distortions(augment).items()
+        }
+
+    def __call__(self, clip: TestClip) -> np.ndarray:
+        """The waveform of a clip: mono samples, float32 [n]."""
+        config, rate = self.config, self.config.signal.sample_rate_hz
+        rng = np.random.default_rng([config.seed, 8, config.fold_number, clip.seed])
+        wave = _track(clip.track.path, rate)
+        samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
+        passage = held_out(config, len(wave) / rate)
+        if passage is not None and self.validating:
+            spans = training_spans(config, len(wave) / rate)
+            passage = spans[rng.integers(len(spans))]
+        if passage is not None:
+            wave = wave[round(passage[0] * rate) : round(passage[1] * rate)]
+        # a change of speed must not leave the clip shorter than asked for
+        wanted = round(samples * (1 + 2 * config.augment.speed_percent / 100))
+        start = random_start(len(wave), wanted, rng)
+        noisy = clip.distortion in (MIXED, "noise")
+        out = self._augment[clip.distortion](
+            wave[start : start + wanted], rng, snr_db=clip.snr_db if noisy else None
+        )
+        return out[:samples]
+
+
+def _sounds(config: Config, validating: bool) -> Sounds:
+    split = split_sounds(config)
+    return split.calibrating if validating else split.test
+
+
+def _distortions(settings: AugmentSettings) -> dict[str, AugmentSettings]:
+    """The settings of the whole chain, and of each distortion alone."""
+    off: dict[str, object] = {
+        "noisy": 0.0,
+        "reverb": 0.0,
+        "equalizer": 0.0,
+        "clipping": 0.0,
+        "codec": 0.0,
+        "speed_percent": 0.0,
+        "gain_db": (-6.0, -6.0),
+    }
+    alone = {name: {**off} for name in DISTORTIONS}
+    alone["speed"]["speed_percent"] = settings.speed_percent
+    for name in ("equalizer", "reverb", "clipping", "codec"):
+        alone[name][name] = 1.0
+    return {MIXED: settings} | {
+        name: settings.model_copy(update=changes) for name, changes in alone.items()
+    }
+
+
+def clip_images(
+    clips: list[TestClip],
+    config: Config,
+    front_end: FrontEnd,
+    *,
+    title: str = "Rendering test clips",
+    validating: bool = False,
+    workers: int = 0,
+    cache: Path | None = None,
+) -> ClipImages:
+    """Render clips and turn them into images, in parallel.
+
+    Args:
+        clips: what to render; clips of one track side by side are fastest.
+        config: the run's.
+        front_end: with the run's statistics.
+        title: shown beside the progress bar.
+        validating: render with the training side's sounds, as `ClipRenderer` says.
+        workers: processes; 0 for one a core.
+        cache: folder where images are kept for other runs that ask for the same clips.
+    """
+    path = None if cache is None else cache / "clips" / f"{_key(clips, config, validating)}.npy"
+    if path is not None and path.exists():
+        images = torch.from_numpy(np.load(path))
+    else:
+        work = _Images(config, validating)
+        images = torch.cat(parallel_map(work, _chunks(clips, 16), title=title, workers=workers))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_array(path, images.numpy())
+    images = front_end.kept_of(front_end.standardised(images.float()))
+    labels = torch.tensor([clip.label for clip in clips])
+    return ClipImages(images, labels, np.array([clip.snr_db for clip in clips]))
+
+
+def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
+    """Of the clips, all that shapes them, and the code that does."""
+    modules = (audio, augment, frontend, segments, sounds, sys.modules[__name__])
+    code = [inspect.getsource(part) for part in (*modules, random_start)]
+    names = _sounds(config, validating).names
+    sections = (config.signal, config.spectrum, config.augment, config.fold)
+    shapes = [section and section.model_dump(mode="json") for section in sections]
+    files = {path: file_digest(path) for path in {clip.track.path for clip in clips}}
+    told = [
+        [files[clip.track.path], clip.snr_db, clip.seed, clip.seconds, clip.distortion]
+        for clip in clips
+    ]
+    key = json.dumps([code, names, shapes, config.seed, validating, told])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)
+def clip_renderer(settings: str, validating: bool) -> ClipRenderer:
+    """One renderer a worker process, so that noise and rooms are decoded once.
+
+    Args:
+        settings: the configuration as JSON.
+        validating: as `ClipRenderer` says.
+    """
+    return ClipRenderer(Config.model_validate_json(settings), validating=validating)
+
+
+@lru_cache(maxsize=1)
+def _track(path: Path, sample_rate: int) -> np.ndarray:
+    """The track decoded last: its clips follow one another."""
+    return read_audio(path, sample_rate, max_seconds=MAX_TRACK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Images:
+    config: Config
+    validating: bool
+
+    def __call__(self, clips: list[TestClip]) -> Tensor:
+        front_end = make_front_end(self.config.signal, self.config.spectrum)
+        render = clip_renderer(self.config.model_dump_json(), self.validating)
+        images = [front_end.query_image(torch.from_numpy(render(clip))) for clip in clips]
+        return torch.stack(images).half()
+
+
+def _chunks(items: list, size: int) -> list[list]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def write_clips(
+    run: Run, folder: Path, *, known: int, unknown: int, seed: int = 0
+) -> list[tuple[TestClip, Path]]:
+    """Write some of a run's test clips as WAV files and what they are to ``clips.csv``.
+
+    Args:
+        run: trained, or at least split.
+        folder: made where missing.
+        known: how many clips of known songs.
+        unknown: how many clips of songs never enrolled.
+        seed: which clips are drawn.
+
+    Returns:
+        The clips and their files.
+    """
+    split = run.split()
+    clips = list_test_clips(run.config, split)
+    order = np.random.default_rng([run.config.seed, 11, seed]).permutation(len(clips))
+    shuffled = [clips[i] for i in order]
+    chosen = [clip for clip in shuffled if clip.label != split.unknown_class][:known]
+    chosen += [clip for clip in shuffled if clip.label == split.unknown_class][:unknown]
+    render = ClipRenderer(run.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("clip[0-9][0-9].wav"):
+        earlier.unlink()
+    written = []
+    for number, clip in enumerate(chosen, 1):
+        path = folder / f"clip{number:02d}.wav"
+        soundfile.write(path, render(clip), run.config.signal.sample_rate_hz, subtype="PCM_16")
+        written.append((clip, path))
+    with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["clip", "snr_db", "expected_id", "expected"])
+        for clip, path in written:
+            enrolled = clip.label != split.unknown_class
+            rows.writerow(
+                [
+                    path.name,
+                    clip.snr_db,
+                    *((clip.track.id, clip.track.name) if enrolled else ("", "unknown")),
+                ]
+            )
+    return written

@@ -1,0 +1,67 @@
+"""Which part of a track a fold holds out, and which frames of a rendering may be trained on."""
+
+from ...configs.schema import Config
+from ...support.errors import CatalogueError
+
+RING_SECONDS = 2.0
+"""A rendering lets a passage ring on in its reverberation: so much after it is not trained on."""
+MIN_SECONDS = 1.0
+"""Shorter passages are neither tested nor trained on."""
+
+Span = tuple[float, float]
+
+
+def held_out(config: Config, seconds: float) -> Span | None:
+    """The passage of a track that the config's fold holds out, in seconds; None for no passage.
+
+    Args:
+        config: of a run; its fold says which passage.
+        seconds: length of the track.
+    """
+    fold = config.fold
+    if fold is None or not fold.holds_passages:
+        return None
+    # the winner trained on the first half and tested on the last: that is fold 0
+    number = fold.of - 1 - fold.number if fold.protocol == "halves" else fold.number
+    return number * seconds / fold.of, (number + 1) * seconds / fold.of
+
+
+def clip_seconds(config: Config, seconds: float) -> float:
+    """Length of the test clips of a track: one crop, or the held-out passage where shorter.
+
+    Raises:
+        CatalogueError: the track is too short for so many folds.
+    """
+    passage = held_out(config, seconds)
+    if passage is None:
+        return config.signal.crop_seconds
+    length = passage[1] - passage[0]
+    if length < MIN_SECONDS:
+        raise CatalogueError(
+            f"a track of {seconds:.1f} s has passages of only {length:.2f} s in {config.fold.of} "
+            f"folds, and no clip can be cut from them. Take fewer folds or longer tracks "
+            f"({MIN_SECONDS * config.fold.of:g} s)."
+        )
+    return min(config.signal.crop_seconds, length)
+
+
+def training_spans(config: Config, seconds: float) -> list[Span]:
+    """The stretches of a track, in seconds, that the config's fold trains on.
+
+    Raises:
+        CatalogueError: nothing is left.
+    """
+    passage = held_out(config, seconds)
+    if passage is None:
+        return [(0.0, seconds)]
+    guard = 0.0 if config.fold.protocol == "halves" else clip_seconds(config, seconds)
+    start, end = passage[0] - guard, passage[1] + max(guard, RING_SECONDS)
+    spans = [(0.0, start), (end, seconds)]
+    spans = [span for span in spans if span[1] - span[0] >= MIN_SECONDS]
+    if not spans:
+        raise CatalogueError(
+            f"a track of {seconds:.1f} s has nothing left to train on in fold "
+            f"{config.fold.number} of {config.fold.of} ({config.fold.protocol}). Take more folds "
+            "or longer tracks."
+        )
+    return spans

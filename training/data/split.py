@@ -1,0 +1,153 @@
+"""Which tracks are known, which teach "unknown", which test it: by seed and by artist."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...configs.schema import SplitSettings
+from ...support.errors import CatalogueError, RunError
+from ...support.files import write_atomically
+from .track import Track
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint lists of tracks. A known track's place in `known` is its class."""
+
+    known: tuple[Track, ...]
+    unknown_train: tuple[Track, ...]
+    unknown_test: tuple[Track, ...]
+
+    @property
+    def unknown_class(self) -> int:
+        """The class of every song that is not in the catalogue."""
+        return len(self.known)
+
+    @property
+    def teaching(self) -> tuple[Track, ...]:
+        """The unknown tracks that a network with hidden layers is trained on."""
+        kept = set(self.calibrating)
+        return tuple(track for track in self.unknown_train if track not in kept)
+
+    @property
+    def calibrating(self) -> tuple[Track, ...]:
+        """The unknown tracks that set its verdict's threshold: a third, in whole artists."""
+        artists = by_artist(self.unknown_train)
+        kept: list[Track] = []
+        for tracks in artists:
+            if len(kept) + len(tracks) <= len(self.unknown_train) / 3:
+                kept += tracks
+        return tuple(kept or min(artists, key=len))
+
+    def parts(self, count: int) -> list[int]:
+        """The part, one of at most `count`, that each track of `unknown_train` belongs to.
+
+        All tracks of an artist are in one part.
+        """
+        artists = enumerate(by_artist(self.unknown_train))
+        part = {track.id: place % count for place, tracks in artists for track in tracks}
+        return [part[track.id] for track in self.unknown_train]
+
+    def to_json(self) -> dict:
+        """The split as JSON-ready values."""
+        return {name: [t.to_json() for t in getattr(self, name)] for name in self.__annotations__}
+
+    def digest(self) -> str:
+        """SHA-256 over the ids of the three lists."""
+        ids = {name: [t.id for t in getattr(self, name)] for name in self.__annotations__}
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode())
+
+    @staticmethod
+    def load(path: Path) -> "Split":
+        """Read a split written by `save`.
+
+        Raises:
+            RunError: missing or not a split.
+        """
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            lists = {n: tuple(map(Track.from_json, data[n])) for n in Split.__annotations__}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: not a split that can be read ({error}).") from error
+        return Split(**lists)
+
+
+def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Split:
+    """Split tracks so that no artist of an unknown track is an artist of another list.
+
+    Artists are drawn in random order and moved whole to the unknown lists until those are full;
+    an artist with more tracks than a list still needs is passed over, so that one prolific
+    artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
+    without an artist count as one artist each. An unknown track whose title one other artist's
+    track bears is left out: it may be the same piece under another spelling of the name. (Titles
+    that more artists share, "Intro" or "Untitled", say nothing.)
+
+    Raises:
+        CatalogueError: too few tracks to leave at least two known ones.
+    """
+    wanted = settings.unknown_train + settings.unknown_test
+    free = [track for track in tracks if not track.always_known]
+    if len(free) < wanted + 2:
+        raise CatalogueError(
+            f"catalogue: {len(free)} usable tracks, but split.unknown_train="
+            f"{settings.unknown_train}, split.unknown_test={settings.unknown_test} and two known "
+            "ones are needed. Add music or lower the two settings."
+        )
+    groups = by_artist(free)
+    np.random.default_rng([seed, 1]).shuffle(groups)
+    chosen: dict[str, list[Track]] = {"unknown_test": [], "unknown_train": []}
+    for name, kept in chosen.items():
+        room = getattr(settings, name)
+        for group in list(groups):
+            if len(group) <= room - len(kept) and len(group) <= max(2, room // 4):
+                kept += group
+                groups.remove(group)
+        if not kept:
+            raise CatalogueError(
+                f"split.{name}={room}: no artist has so few tracks that it could be held out "
+                "whole. Raise the setting or give the tracks their artists."
+            )
+    order = {track.id: place for place, track in enumerate(tracks)}
+    known = [t for group in groups for t in group] + [t for t in tracks if t.always_known]
+    artists: dict[str, set[str]] = defaultdict(set)
+    for track in tracks:
+        artists[_title(track)].add(track.artist.casefold())
+    taken = {_title(track) for track in known}
+    twins = {title for title, of in artists.items() if title and len(of) == 2}
+    for name, kept in chosen.items():
+        chosen[name] = [track for track in kept if _title(track) not in taken & twins]
+        taken |= {_title(track) for track in kept}
+        if not chosen[name]:
+            raise CatalogueError(
+                f"split.{name}: every track held out bears the title of another artist's. Raise "
+                "the setting, or tell the tracks' titles apart."
+            )
+    if settings.enrolled is not None and settings.enrolled < len(known):
+        places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
+        known = [known[place] for place in places]
+    known.sort(key=lambda track: order[track.id])
+    return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
+
+
+def _title(track: Track) -> str:
+    """What tells a piece apart; empty where the title is no more than a number, or of nobody."""
+    named = track.artist and any(letter.isalpha() for letter in track.title)
+    return " ".join(track.title.casefold().split()) if named else ""
+
+
+def by_artist(tracks: Iterable[Track]) -> list[list[Track]]:
+    """Tracks grouped by artist, in order of appearance; one without an artist is a group."""
+    groups: dict[str, list[Track]] = defaultdict(list)
+    for track in tracks:
+        groups[track.artist.casefold() or f"\0{track.id}"].append(track)
+    return list(groups.values())

@@ -1,0 +1,321 @@
+"""Augmented renderings of tracks, analysed: made once, in parallel, and cached.
+
+A *view* is one track (or a random piece of a long one) sent through one random chain of
+waveform distortions, as log-mel power or samples (`hushtune.training.data.material`), float16
+[rows, frames]. The cache key covers the
+file's content and every setting that shapes a view, so a changed setting makes new views and an
+interrupted preparation goes on where it stopped. The views of one group of sounds lie in a file,
+beside a JSON file that says which pieces they are and every file that was opened for them: so the
+folds of a cross-validation share them, and each can show what it was made of.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...configs.schema import Audio, Config
+from ...model.audio import check_audible, read_audio
+from ...model.frontend import FrontEnd, make_front_end
+from ...support.errors import AudioError, CatalogueError
+from ...support.files import save_array, write_atomically
+from ...support.parallel import parallel_map
+from .augment import Augmenter, fastest_length
+from .catalogue import file_digest
+from .material import material_of
+from .segments import training_spans
+from .sounds import Sounds, split_sounds
+from .track import Track
+
+MAX_TRACK_SECONDS = 1200.0
+"""Of longer tracks, only the beginning is enrolled."""
+
+MIN_SPAN_SECONDS = 0.75
+"""Shorter stretches of a view are not trained on."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A track that cannot be used, and why."""
+
+    track: Track
+    reason: str
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendering.
+
+    Attributes:
+        path: file of views, float16 [views, rows, frames].
+        row: which of them.
+        group: of the sounds it was rendered with.
+        spans: the frames that may be trained on, (first, end) each.
+    """
+
+    path: Path
+    row: int
+    group: int
+    spans: tuple[tuple[int, int], ...]
+
+    def crop(self, frames: int, rng: np.random.Generator) -> np.ndarray:
+        """A random stretch of `frames` frames, or all of a shorter span: [rows, <= frames]."""
+        lengths = np.array([end - start for start, end in self.spans])
+        first, end = self.spans[rng.choice(len(lengths), p=lengths / lengths.sum())]
+        start = first + rng.integers(max(1, end - first - frames + 1))
+        # opened anew each time: thousands of open maps would run out of file descriptors
+        views = np.load(self.path, mmap_mode="r")
+        return np.array(views[self.row, :, start : min(start + frames, end)])
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of one track: those to train on, and those kept for validation.
+
+    `digest` is of the track's file, `seconds` its length.
+    """
+
+    digest: str
+    seconds: float
+    training: tuple[View, ...]
+    validating: tuple[View, ...]
+
+
+def view_path(config: Config, cache: Path, digest: str, sounds: Sounds, count: int) -> Path:
+    """Where the views of the track with this content digest are cached."""
+    signal = analysis(config, exclude={"crop_seconds"})
+    augment = config.augment.model_dump(exclude={"test_snr_db", "test_share"}, mode="json")
+    seconds = config.training.view_seconds
+    key = json.dumps([2, digest, signal, augment, sounds.names, count, seconds, config.seed])
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return cache / "views" / name[:2] / f"{name}.npy"
+
+
+def analysis(config: Config, exclude: Set[str] = frozenset()) -> object:
+    """The settings that shape what `FrontEnd.analyse` makes, for cache keys, JSON-ready."""
+    signal = config.signal.model_dump(mode="json", exclude=exclude)
+    spectrum = config.spectrum
+    return [signal, spectrum.model_dump()] if isinstance(spectrum, Audio) else signal
+
+
+def check_tracks(
+    tracks: list[Track], config: Config, *, workers: int = 0
+) -> tuple[list[Track], list[Problem]]:
+    """Decode every track and sort out those that cannot be used.
+
+    A track must decode, last at least one crop, not be silent, and not repeat another's file.
+
+    Returns:
+        Usable tracks, in order; problems of the others.
+
+    Raises:
+        CatalogueError: a problem under ``strict: true``, or no usable track.
+    """
+    signal = config.signal
+    checks = parallel_map(
+        _Check(signal.sample_rate_hz, signal.crop_seconds),
+        tracks,
+        title="Checking tracks",
+        workers=workers,
+    )
+    first_with: dict[str, Track] = {}
+    usable, problems = [], []
+    for track, (digest, reason) in zip(tracks, checks, strict=True):
+        twin = first_with.setdefault(digest, track) if digest else track
+        if reason is None and twin is not track:
+            reason = f"{track.path}: the same file as track {twin.id}."
+        if reason is None:
+            usable.append(track)
+        else:
+            problems.append(Problem(track, reason))
+    if problems and config.catalogue.strict:
+        raise CatalogueError(
+            f"catalogue (strict): {len(problems)} of {len(tracks)} tracks cannot be used:\n"
+            + "\n".join(problem.reason for problem in problems)
+        )
+    if not usable:
+        raise CatalogueError(
+            f"catalogue.path={getattr(config.catalogue, 'path', '')}: none of {len(tracks)} tracks "
+            f"can be used; the first: {problems[0].reason}"
+        )
+    return usable, problems
+
+
+@dataclass(frozen=True)
+class _Check:
+    sample_rate: int
+    min_seconds: float
+
+    def __call__(self, track: Track) -> tuple[str, str | None]:
+        digest = ""
+        try:
+            digest = file_digest(track.path)
+            samples = read_audio(track.path, self.sample_rate, max_seconds=MAX_TRACK_SECONDS)
+            check_audible(samples, self.sample_rate, self.min_seconds, name=str(track.path))
+        except AudioError as error:
+            return digest, str(error)
+        return digest, None
+
+
+def load_views(
+    tracks: list[Track], config: Config, cache: Path, *, title: str
+) -> tuple[list[Views], "Opened"]:
+    """The views of tracks, rendered where the cache lacks them.
+
+    Returns:
+        The views of each track; every file opened to make them.
+    """
+    split = split_sounds(config)
+    count, validating = views_in_a_group(config), split.validating
+    files = []
+    for track in tracks:
+        digest = file_digest(track.path)
+        files.append([view_path(config, cache, digest, s, count) for s in split.training])
+    missing = [
+        (track, tuple(paths))
+        for track, paths in zip(tracks, files, strict=True)
+        if not all(path.exists() for path in paths)
+    ]
+    if missing:
+        parallel_map(_Render(config), missing, title=title, workers=config.training.workers)
+    opened, result = Opened(), []
+    analysed = make_front_end(config.signal, config.spectrum)
+    for track, paths in zip(tracks, files, strict=True):
+        views: list[tuple[View, bool]] = []
+        for path in paths:
+            about = json.loads(path.with_suffix(".json").read_text("utf-8"))
+            opened.add(about["opened"])
+            group, pieces = about["group"], about["pieces"]
+            for row, piece in enumerate(pieces):
+                spans = _spans(config, analysed, about["seconds"], piece)
+                kept = row == len(pieces) - 1 if validating is None else group == validating
+                if spans:
+                    views.append((View(path, row, group, spans), kept))
+        result.append(
+            Views(
+                about["digest"],
+                about["seconds"],
+                tuple(view for view, kept in views if not kept),
+                tuple(view for view, kept in views if kept),
+            )
+        )
+        if not (result[-1].training and result[-1].validating):
+            raise CatalogueError(
+                f"{track.path}: no rendering has anything left to train on in this fold. Raise "
+                "training.view_seconds or take more folds."
+            )
+    return result, opened
+
+
+class Opened:
+    """Files opened to make what a run trains on, by kind."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+
+    def add(self, names: dict[str, Iterable[str]]) -> None:
+        """Note some more."""
+        for kind, some in names.items():
+            self._names.setdefault(kind, set()).update(some)
+
+    def to_json(self) -> dict[str, list[str]]:
+        """All names by kind, sorted."""
+        return {kind: sorted(names) for kind, names in sorted(self._names.items())}
+
+
+def _spans(
+    config: Config, analysed: FrontEnd, seconds: float, piece: dict
+) -> tuple[tuple[int, int], ...]:
+    """The frames of a view that may be trained on.
+
+    Args:
+        config: its fold says what is held out.
+        analysed: knows how long a frame is.
+        seconds: length of the track.
+        piece: where in the track the view begins (s), its change of speed (%), its frames.
+    """
+    if config.fold is None or not config.fold.holds_passages:
+        return ((0, piece["frames"]),)
+    rate = 1 + piece["speed_percent"] / 100
+    hop, window = (samples / config.signal.sample_rate_hz for samples in analysed.steps)
+    spans = []
+    for start, end in training_spans(config, seconds):
+        first = math.ceil(max(0.0, (start - piece["start_seconds"]) / rate) / hop)
+        last = math.floor(((end - piece["start_seconds"]) / rate - window) / hop) + 1
+        last = min(last, piece["frames"])
+        if last - first >= MIN_SPAN_SECONDS / hop:
+            spans.append((first, last))
+    return tuple(spans)
+
+
+@lru_cache(maxsize=1)
+def _training_sounds(settings: str) -> tuple[Sounds, ...]:
+    """The training groups' sounds, loaded once in each worker process."""
+    return split_sounds(Config.model_validate_json(settings)).training
+
+
+def views_in_a_group(config: Config) -> int:
+    """How many views each training group renders of a track, those for validation included."""
+    groups = config.fold.of - 1 if config.fold else 1
+    return math.ceil((config.training.views + 1) / groups)
+
+
+@dataclass(frozen=True)
+class _Render:
+    config: Config
+
+    def __call__(self, item: tuple[Track, tuple[Path, ...]]) -> None:
+        """Render a track's views with each group of training sounds, to these files."""
+        track, paths = item
+        config, rate = self.config, self.config.signal.sample_rate_hz
+        digest = file_digest(track.path)
+        wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
+        groups = _training_sounds(config.model_dump_json())
+        for sounds, path in zip(groups, paths, strict=True):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._render(track, wave, digest, sounds, views_in_a_group(config), path)
+
+    def _render(
+        self, track: Track, wave: np.ndarray, digest: str, sounds: Sounds, count: int, path: Path
+    ) -> None:
+        config, rate = self.config, self.config.signal.sample_rate_hz
+        analysed, material = (
+            make_front_end(config.signal, config.spectrum),
+            material_of(config.spectrum),
+        )
+        augment = Augmenter(config.augment, sounds, rate)
+        wanted = round(config.training.view_seconds * rate)
+        # all views of a track get the same length, whatever the change of speed
+        shortest = fastest_length(min(len(wave), wanted), config.augment.speed_percent)
+        frames = analysed.frames(shortest)
+        sounds.take_drawn()
+        views, pieces = [], []
+        for number in range(count):
+            rng = np.random.default_rng([config.seed, int(digest[:8], 16), sounds.group, number])
+            start = random_start(len(wave), wanted, rng)
+            speed = augment.draw_speed(rng)
+            piece = augment(wave[start : start + wanted], rng, speed_percent=speed)
+            content = analysed.analyse(torch.from_numpy(piece))[:, :frames]
+            views.append(material.store(content))
+            pieces.append({"start_seconds": start / rate, "speed_percent": speed, "frames": frames})
+        about = {
+            "digest": digest,
+            "group": sounds.group,
+            "seconds": len(wave) / rate,
+            "pieces": pieces,
+            "opened": {"tracks": [str(track.path)], **sounds.take_drawn()},
+        }
+        write_atomically(path.with_suffix(".json"), json.dumps(about).encode())
+        save_array(path, np.stack(views))
+
+
+def random_start(available: int, wanted: int, rng: np.random.Generator) -> int:
+    """Where a random stretch of `wanted` samples begins; 0 where there are not so many."""
+    return int(rng.integers(available - wanted + 1)) if available > wanted else 0
