@@ -7,7 +7,7 @@ offset  bytes
      5      1  kind: Q query, R response, E evaluation keys, K client keys (never sent)
      6     32  id of the artifact
     38     16  id of the client's key set
-    54     32  SHA-256 of the payload
+    54     32  SHA-256 of the 54 bytes before it and the payload
     86      .  payload, as Concrete serialises it
 ```
 
@@ -23,10 +23,19 @@ from dataclasses import dataclass
 from ..support.errors import ProtocolError
 
 MAGIC = b"HUSH"
-VERSION = 1
+VERSION = 2
 KINDS = {b"Q": "query", b"R": "response", b"E": "evaluation keys", b"K": "client keys"}
 _HEADER = struct.Struct(">4sB1s32s16s32s")
 HEADER_BYTES = _HEADER.size
+KEY_ID = slice(38, 54)
+DIGEST = slice(54, HEADER_BYTES)
+
+
+def digest_of(header: bytes, payload: bytes | memoryview) -> bytes:
+    """The SHA-256 that an envelope carries: over its header up to there, and the payload."""
+    digest = hashlib.sha256(header[: DIGEST.start])
+    digest.update(payload)
+    return digest.digest()
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,9 @@ class Envelope:
 
     def pack(self) -> bytes:
         """The envelope as bytes."""
-        digest = hashlib.sha256(self.payload).digest()
-        header = _HEADER.pack(MAGIC, VERSION, self.kind, self.artifact_id, self.key_id, digest)
-        return header + self.payload
+        head = _HEADER.pack(MAGIC, VERSION, self.kind, self.artifact_id, self.key_id, b"")
+        head = head[: DIGEST.start]
+        return head + digest_of(head, self.payload) + self.payload
 
     @staticmethod
     def unpack(data: bytes, kind: bytes, artifact_id: bytes) -> "Envelope":
@@ -76,9 +85,9 @@ class Envelope:
                 f"{artifact_id.hex()[:12]}. Use one artifact's client and server parts together."
             )
         payload = data[_HEADER.size :]
-        if hashlib.sha256(payload).digest() != digest:
+        if digest_of(data, payload) != digest:
             raise ProtocolError(
-                f"{wanted}: truncated or damaged ({len(payload)} payload bytes do not match "
-                "their SHA-256)."
+                f"{wanted}: truncated or damaged (header and {len(payload)} payload bytes do not "
+                "match their SHA-256)."
             )
         return Envelope(kind, artifact, key_id, payload)

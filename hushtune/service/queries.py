@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import sqlite3
 import time
 from pathlib import Path
 
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.envelope import HEADER_BYTES
+from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
+from hushtune.fhe.envelope import digest_of as digest_of_envelope
 
 from hushtune.service.errors import Refusal, disk_full
 from hushtune.service.layout import Layouts
@@ -17,7 +17,6 @@ from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
 from hushtune.service.settings import ServiceSettings
 from hushtune.service.store import KeyRecord, QueryRecord, Store, digest_of
-from hushtune.service.uploads import DIGEST, KEY_ID
 from hushtune.service.worker import CheckKeys, Failure, RunQuery, WorkerSettings
 from hushtune.service.workers import Workers, threads_per_worker
 
@@ -202,7 +201,7 @@ class Queries:
     def _check(self, key: KeyRecord, query: bytes) -> None:
         if (
             len(query) < HEADER_BYTES
-            or hashlib.sha256(query[HEADER_BYTES:]).digest() != query[DIGEST]
+            or digest_of_envelope(query, memoryview(query)[HEADER_BYTES:]) != query[DIGEST]
         ):
             raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
         if query[KEY_ID] != key.key_id:

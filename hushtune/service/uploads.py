@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import Request
-from hushtune.fhe.envelope import HEADER_BYTES, KINDS, MAGIC, Envelope
+from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID, KINDS, MAGIC, Envelope
 from hushtune.support.errors import ProtocolError
 from starlette.requests import ClientDisconnect
 
@@ -20,8 +20,6 @@ from hushtune.service.errors import Refusal, disk_full
 from hushtune.service.settings import ServiceSettings
 from hushtune.service.store import free_bytes
 
-KEY_ID = slice(38, 54)
-DIGEST = slice(54, 86)
 WRITE_BYTES = 1 << 20
 OCTETS = "application/octet-stream"
 
@@ -102,9 +100,11 @@ async def save_keys(
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
+            if skip:
+                digest.update(data[: DIGEST.start])
             digest.update(memoryview(data)[skip:])
 
-        skip = HEADER_BYTES  # the digest in the header is of what follows it
+        skip = HEADER_BYTES  # the digest is of all but itself
         async for chunk in read_chunks(request, limit, settings):
             if len(head) < HEADER_BYTES:
                 head += chunk[: HEADER_BYTES - len(head)]

@@ -18,6 +18,7 @@ def test_round_trip():
         (b"x" * 500, b"Q", HERE, "not Hushtune's"),
         (PACKED[:-1], b"Q", HERE, "truncated or damaged"),
         (PACKED[:-1] + b"X", b"Q", HERE, "truncated or damaged"),
+        (PACKED[:38] + b"X" * 16 + PACKED[54:], b"Q", HERE, "truncated or damaged"),
         (PACKED[:40], b"Q", HERE, "not Hushtune's"),
         (PACKED, b"R", HERE, "Expected a response, got query"),
         (PACKED, b"Q", ELSEWHERE, "made for artifact 616161"),
