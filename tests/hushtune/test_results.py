@@ -46,7 +46,7 @@ def test_the_results_are_of_the_whole_corpus():
     for page in PAGES:
         conditions = protocols[page, "conditions"]
         assert conditions.folds == 10 and conditions.fhe_costs.clips >= 80
-    assert protocols["RESULTS-network.md", "passages"].folds == 10
+    assert protocols["RESULTS-network.md", "segments"].folds == 10
     assert protocols["RESULTS-network.md", "halves"].folds == 2
     for rows in costs:
         assert min(row.songs for row in rows) == 50
