@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from importlib.metadata import requires, version
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each; before a library starts its threads
-    for _kind in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[_kind] = "1"
+# Before a library starts its threads: equal runs need equal numbers of them.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import numpy as np
