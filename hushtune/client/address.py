@@ -32,6 +32,8 @@ class Address:
             ServiceError: not one, or one with a user, a query or a fragment.
         """
         example = "Expected one like http://127.0.0.1:8714"
+        if not text.isprintable() or " " in text:  # which urlsplit partly passes over
+            raise ServiceError(f"{text!r}: not an address. {example}")
         try:
             parts = urlsplit(text)
             host, port = parts.hostname, parts.port

@@ -6,6 +6,7 @@ answers are refused, redirects are not followed, cookies are not kept, and JSON 
 
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -111,10 +112,8 @@ class Refused(ServiceError):
         self.pause = _retry_after(reply.headers)
         reason = reply.reason or "no reason given"
         if problem is None:
-            try:
+            with suppress(ServiceError):
                 problem = reply.read_as(ErrorAnswer).error
-            except ServiceError:
-                pass
         if problem is not None:
             self.code, reason = problem.code, problem.message
         what = "the query failed" if reply.success else f"refused ({self.status})"
@@ -268,7 +267,7 @@ class Transport:
 def _pause(state: RetryCallState) -> float:
     """Seconds until the next attempt: longer each time, and not the same for all clients."""
     error = state.outcome.exception() if state.outcome else None
-    pause = FIRST_PAUSE_SECONDS * 2 ** (state.attempt_number - 1)
+    pause: float = FIRST_PAUSE_SECONDS * 2 ** (state.attempt_number - 1)
     pause = min(pause, LONGEST_PAUSE_SECONDS) * random.uniform(0.8, 1.2)
     wanted = error.pause * random.uniform(1.0, 1.2) if isinstance(error, Refused) else 0.0
     return max(pause, wanted)
