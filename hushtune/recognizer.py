@@ -60,6 +60,11 @@ class Recognizer:
         else:
             self._answer = _owner_answer(self.client, Artifact(artifact, ("owner",)), mode)
 
+    @property
+    def expected_seconds(self) -> float:
+        """What a query took the server on the machine that exported the artifact."""
+        return float(self.artifact.manifest["costs"]["compute_seconds"])
+
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
     ) -> Answer:
