@@ -20,7 +20,7 @@ COMMANDS = [
     *("load-test", "evaluate", "sweep", "report compare", "report write", "report schema"),
 ]
 PANELS = {"Ask": "identify", "Make": "train", "Serve": "serve", "Measure": "evaluate"}
-HEAVY = {"numpy", "torch", "concrete", "pydantic", "httpx", "sklearn"}
+HEAVY = {"numpy", "torch", "concrete", "httpx", "scipy", "sklearn"}
 
 
 def hushtune(*arguments, cwd=None):
@@ -92,8 +92,7 @@ def test_help_and_cheap_refusals_import_nothing_heavy(tmp_path, arguments, told)
     (tmp_path / "there" / "manifest.json").write_text("{}")
     modules, said = imported_by(*arguments, cwd=tmp_path)
     assert told in said and "Traceback" not in said
-    heavy = HEAVY - {"pydantic"} if arguments[:1] == ("serve",) else HEAVY
-    assert modules and not modules & heavy
+    assert modules and not modules & HEAVY
 
 
 @pytest.mark.parametrize("command", ["identify", "listen", "app"])
