@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
     from hushtune.fhe.answer import Song as Song
     from hushtune.fhe.client import Client as Client
     from hushtune.fhe.costs import QueryCosts as QueryCosts
-    from hushtune.fhe.export.compile import export as export
+    from hushtune.fhe.export.artifact import export as export
     from hushtune.fhe.server import EvaluationKeys as EvaluationKeys
     from hushtune.fhe.server import Server as Server
     from hushtune.support.errors import ArtifactError as ArtifactError
@@ -60,7 +60,7 @@ _PUBLIC = {
     "Song": "hushtune.fhe.answer",
     "load_config": "hushtune.configs.loading",
     "train": "hushtune.training.trainer",
-    "export": "hushtune.fhe.export.compile",
+    "export": "hushtune.fhe.export.artifact",
     **dict.fromkeys(
         (
             "HushtuneError", "ArtifactError", "AudioError", "CatalogueError", "CompileError",

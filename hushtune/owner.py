@@ -8,7 +8,8 @@ import torch
 from hushtune.fhe.answer import Answer, answer_from_number
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
-from hushtune.model.network import Network, network_logits
+from hushtune.fhe.export.owner import load_calibration, load_network
+from hushtune.model.network import network_logits
 from numpy.typing import NDArray
 
 Features = NDArray[np.float32]
@@ -24,11 +25,7 @@ def owner_answer(
         artifact: with its owner's part.
         mode: ``simulate`` for Concrete's simulation of FHE; ``clear`` for the quantized network.
     """
-    owner = artifact.folder / "owner"
-    shape = artifact.front_end().image_shape
-    network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
-    network.load_state_dict(torch.load(owner / "network.pt", weights_only=True))
-    network.eval()
+    network = load_network(artifact)
     if mode == "clear":
 
         def clear(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
@@ -39,7 +36,7 @@ def owner_answer(
     from hushtune.fhe.export.compile import compile_network
     from hushtune.fhe.export.execution import simulate
 
-    calibration, number = np.load(owner / "calibration.npy"), artifact.number
+    calibration, number = load_calibration(artifact), artifact.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
     def simulated(image: Features, top: int, notes: tuple[str, ...]) -> Answer:

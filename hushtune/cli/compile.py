@@ -24,7 +24,7 @@ def compile_run(
     Example: [bold]hushtune compile runs/corpus[/bold]
     """
     require_run(run)
-    from hushtune.fhe.export.compile import export
+    from hushtune.fhe.export.artifact import export
     from hushtune.training.run import Run
 
     trained = Run.open(run)
