@@ -1,11 +1,11 @@
 """What computes: a compiled circuit, by Concrete's code or, without PBS, as a matrix product."""
 
+import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from ..support.errors import ProtocolError
+from ..support.errors import ArtifactError, ProtocolError
 from .ciphertexts import Frame, Words
 from .linear import LinearCircuit
 from .parameters import Encryption
@@ -29,11 +29,9 @@ class Circuit:
     def __init__(self, folder: Path, encryption: Encryption, *, linear: bool):
         self._encryption = encryption
         self._linear = LinearCircuit.load(folder / LINEAR) if linear else None
-        self._model = None
+        self._model: Any = None
         if not linear:
-            from concrete.ml.deployment import FHEModelServer
-
-            self._model = FHEModelServer(str(folder))
+            self._model = _compiled(folder / "server.zip", encryption)
 
     @property
     def needs_keys(self) -> bool:
@@ -77,7 +75,8 @@ class Circuit:
 
         value = fhe.Value.deserialize(self._query_frame.around(query))
         try:
-            result = self._model.run(value, self._no_keys if keys is None else keys)
+            given = self._no_keys if keys is None else keys
+            result = self._model.run(value, evaluation_keys=given)
         except RuntimeError as error:
             raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
         finally:
@@ -102,3 +101,27 @@ class Circuit:
         from .schemes.concrete import frame_of_responses
 
         return frame_of_responses(self._encryption)
+
+
+def _compiled(path: Path, encryption: Encryption) -> Any:
+    """Concrete's circuit, compiled on this machine.
+
+    Raises:
+        ArtifactError: it cannot be compiled, or for other parameters than the manifest's.
+    """
+    from concrete import fhe
+
+    from .schemes.ranges import listed_ranges
+
+    try:
+        # the ranges are not in the file, because Concrete cannot write them
+        server = fhe.Server.load(path, range_restriction=listed_ranges())
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}). Export it again.") from error
+    compiled = Encryption.of_specification(json.loads(server.client_specs.serialize()))
+    if compiled != encryption:
+        raise ArtifactError(
+            f"{path}: Concrete chose other encryption parameters here than on the machine that "
+            "exported the artifact. Install the locked versions, or export it again."
+        )
+    return server

@@ -241,7 +241,10 @@ class Client:
         envelope = Envelope.unpack(response, b"R", self.artifact.id)
         encryption, bits = self.artifact.manifest.encryption, self.artifact.config.fhe.response_bits
         words = restore(envelope.payload, encryption.response_words, bits)
-        return self._scheme.decrypt(self._keys_of(envelope.key_id), words)
+        values = self._scheme.decrypt(self._keys_of(envelope.key_id), words)
+        with self._lock:
+            self._pending.pop(envelope.key_id, None)
+        return values
 
     def _kept(self) -> tuple[bytes, Keys]:
         if self._key_id is None or self._keys is None:

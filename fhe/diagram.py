@@ -12,15 +12,15 @@ LEFT = 42
 """Width of the client's side."""
 
 
-def draw_pipeline(manifest: dict) -> str:
+def draw_pipeline(manifest: Manifest) -> str:
     """Who computes what: the client in the clear, the server on ciphertext.
 
     Args:
         manifest: of an artifact.
     """
-    config = ArtifactConfig.model_validate(manifest["config"])
-    songs, costs = len(manifest["catalogue"]), manifest["costs"]
-    number = manifest["number"] is not None
+    config = ArtifactConfig.model_validate(manifest.config)
+    songs, costs = len(manifest.catalogue), manifest.costs
+    number = manifest.number is not None
     rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
     before = [("clip, 1 to 20 s", ""), *((f" | {step}", "") for step in _client_steps(config))]
     server = _server_steps(config, songs, number)

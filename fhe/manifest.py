@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
@@ -142,7 +142,7 @@ class Manifest(Record):
     decision: Decision
     number: Number | None
     costs: ArtifactCosts | None = None
-    accuracy: dict[Text, dict[Text, float | int | str | None]] | None = None
+    accuracy: dict[Text, JsonValue] | None = None
     agreement: Agreement | None = None
     files: Annotated[dict[Text, Digest], Field(max_length=100)]
     catalogue: Annotated[tuple[Song, ...], Field(min_length=1, max_length=1 << 20)]
@@ -196,7 +196,9 @@ class Manifest(Record):
             if not isinstance(found, dict):
                 raise ValueError("not an object")
         except ValueError as error:
-            raise ArtifactError(f"{source}: damaged ({error}). Export the artifact again.") from error
+            raise ArtifactError(
+                f"{source}: damaged ({error}). Export the artifact again."
+            ) from error
         version = found.get("format_version")
         if version != FORMAT_VERSION:
             versions = found.get("versions")
@@ -234,4 +236,3 @@ def _explained(error: Exception) -> str:
     place = ".".join(map(str, problem["loc"]))
     text = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {text}" if place else text
-

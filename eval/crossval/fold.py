@@ -198,8 +198,8 @@ def evaluate_fold(
                 number.classes(logits), np.arange(len(clips)), split.unknown_class, thresholds
             )
         facts["fhe_costs"] = done.costs | {
-            "pbs": manifest["circuit"]["pbs"],
-            "widest_bits": manifest["circuit"]["widest_bits"],
+            "pbs": manifest.circuit.pbs,
+            "widest_bits": manifest.circuit.widest_bits,
         }
         facts["fhe_compute_seconds"] = done.compute_seconds
         facts["seconds_by_cores"] = seconds_by_cores(folder, settings.cores)
@@ -208,9 +208,9 @@ def evaluate_fold(
     return FoldResult(clips, judgements, facts), data
 
 
-def _circuit_digest(run: Run, manifest: dict) -> str:
+def _circuit_digest(run: Run, manifest: Manifest) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
-    settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
+    settings = [run.config.fhe.model_dump(mode="json"), manifest.number, manifest.versions]
     settings.append(has_matrix(manifest))
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
 

@@ -16,7 +16,7 @@ NAME = "model-card.md"
 UNSTATED = "not stated by the catalogue"
 
 
-def model_card(manifest: dict, config: Config, split: Split) -> str:
+def model_card(manifest: Manifest, config: Config, split: Split) -> str:
     """The card of an artifact.
 
     Args:
@@ -28,13 +28,13 @@ def model_card(manifest: dict, config: Config, split: Split) -> str:
         Markdown.
     """
     sections = [
-        f"# Model card: {manifest['name']}",
+        f"# Model card: {manifest.name}",
         _paragraph(
-            f"Names which of {len(manifest['catalogue']):,} songs a clip of music is of, or says "
+            f"Names which of {len(manifest.catalogue):,} songs a clip of music is of, or says "
             '"unknown". It runs under fully homomorphic encryption (TFHE, 128 bits of security): '
             "the server sees neither the clip nor the answer.",
-            f"Artifact {manifest['id'][:16]}, made {manifest['created']} with "
-            + ", ".join(f"{name} {value}" for name, value in manifest["versions"].items())
+            f"Artifact {manifest.id[:16]}, made {manifest.created} with "
+            + ", ".join(f"{name} {value}" for name, value in manifest.versions.items())
             + ".",
         ),
         "## Intended use",
@@ -90,13 +90,13 @@ def _by(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _accuracy(manifest: dict) -> str:
-    agreement = manifest["agreement"]
+def _accuracy(manifest: Manifest) -> str:
+    agreement = manifest.agreement
     proof = (
-        f"Proved at export: on {agreement['clips']} held-out clips, real FHE gave another answer "
-        f"than the quantized network on {agreement['execute_differs']}."
+        f"Proved at export: on {agreement.clips} held-out clips, real FHE gave another answer "
+        f"than the quantized network on {agreement.execute_differs}."
     )
-    measured = manifest["accuracy"]
+    measured = manifest.accuracy
     if not measured:
         return f"Not measured: `hushtune train` measures it on test clips.\n\n{proof}"
     conditions = measured["conditions"]
@@ -124,31 +124,31 @@ def _accuracy(manifest: dict) -> str:
     return f"{text}\n\n{_table(('', 'floating point', 'quantized'), rows)}\n\n{proof}"
 
 
-def _costs(manifest: dict) -> str:
-    costs, circuit = manifest["costs"], manifest["circuit"]
-    keys = costs["evaluation_key_bytes"]
+def _costs(manifest: Manifest) -> str:
+    costs, circuit = manifest.costs, manifest.circuit
+    keys = costs.evaluation_key_bytes
     rows = [
-        ("server, a query", f"{costs['compute_seconds']:.2f} s"),
+        ("server, a query", f"{costs.compute_seconds:.2f} s"),
         (
             "client: encrypt, decrypt",
-            f"{costs['encrypt_seconds'] + costs['decrypt_seconds']:.2f} s",
+            f"{costs.encrypt_seconds + costs.decrypt_seconds:.2f} s",
         ),
-        ("query", readable_bytes(costs["query_bytes"])),
-        ("response", readable_bytes(costs["response_bytes"])),
+        ("query", readable_bytes(costs.query_bytes)),
+        ("response", readable_bytes(costs.response_bytes)),
         ("evaluation keys, uploaded once", readable_bytes(keys) if keys > 1e4 else "none"),
-        ("table look-ups (PBS)", f"{circuit['pbs']:,}"),
+        ("table look-ups (PBS)", f"{circuit.pbs:,}"),
     ]
     return f"On the machine that exported it:\n\n{_table(('', 'cost'), rows)}"
 
 
-def _limits(manifest: dict, config: Config) -> str:
+def _limits(manifest: Manifest, config: Config) -> str:
     points = [
         "It knows its catalogue and nothing else; a changed catalogue must be trained and "
         "compiled again.",
         "Accuracy falls with noise and with shorter clips; other noise, rooms or devices than "
         "those measured may do worse.",
         "The client learns the song's number alone, not how probable it is."
-        if manifest["number"]
+        if manifest.number
         else "The client decrypts a logit for every song, from which it could learn something "
         "about the model.",
         "The server is not proved to compute what it should; it learns that, when and from where "
@@ -157,8 +157,6 @@ def _limits(manifest: dict, config: Config) -> str:
     speed = config.augment.speed_percent
     if isinstance(config.spectrum, ModulationSpectrum):
         points.insert(2, f"Music played faster or slower by more than {speed:g} % is not expected.")
-    if manifest["circuit"]["pbs"]:
-        points.append(
-            f"A look-up errs with a probability of up to {manifest['circuit']['p_error']:.1g}."
-        )
+    if manifest.circuit.pbs:
+        points.append(f"A look-up errs with a probability of up to {manifest.circuit.p_error:.1g}.")
     return "\n".join(f"- {point}" for point in points)

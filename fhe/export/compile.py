@@ -1,9 +1,9 @@
 """Compiling a trained network to FHE and exporting it as an artifact that has proved itself."""
 
+import platform
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from concrete import fhe
-from concrete.ml.deployment import FHEModelDev
 from concrete.ml.quantization import QuantizedModule
 from concrete.ml.torch.compile import compile_brevitas_qat_model
 from torch import Tensor
@@ -27,20 +26,25 @@ from ...training.data.clips import ClipImages, clip_images, list_test_clips
 from ...training.data.pool import TrainingData
 from ...training.run import Run
 from ...training.trainer import prepare_data, training_images
-from ..artifact import (
-    FORMAT_VERSION,
+from ..answer import Song
+from ..artifact import MANIFEST, file_hashes, installed_versions
+from ..manifest import (
+    Agreement,
     ArtifactConfig,
-    artifact_id,
-    file_hashes,
-    installed_versions,
+    CircuitFacts,
+    InputQuantizer,
+    Manifest,
+    OutputQuantizer,
 )
-from ..circuit import PROOFS, add_matrix
 from ..number import Number, ending_in, fit_number
+from ..schemes.ranges import listed_ranges
 from .blocks import blocked_products
 from .card import NAME as CARD
 from .card import model_card
 from .exact_weights import exact_weights
 from .execution import Execution, execute
+from .listed import compile_listed, encryption_of
+from .matrix import PROOFS, add_matrix
 
 CALIBRATION_POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
@@ -84,6 +88,7 @@ def compile_network(
         compress_input_ciphertexts=True,
         compress_evaluation_keys=True,
         dump_artifacts_on_unexpected_failures=False,  # into the working directory
+        range_restriction=listed_ranges(),
         parameter_selection_strategy="mono" if mono else "multi",
         multi_parameter_strategy="precision" if mono else strategy,
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
@@ -99,12 +104,15 @@ def compile_network(
             ending_in(number),
         ):
             warnings.simplefilter("ignore")
-            return compile_brevitas_qat_model(
-                network.for_export(),
-                torch.from_numpy(calibration),
-                rounding_threshold_bits=rounding,
-                p_error=settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
-                configuration=configuration,
+            return compile_listed(
+                lambda p_error: compile_brevitas_qat_model(
+                    network.for_export(),
+                    torch.from_numpy(calibration),
+                    rounding_threshold_bits=rounding,
+                    p_error=p_error,
+                    configuration=configuration,
+                ),
+                settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
             )
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CompileError(
@@ -169,17 +177,6 @@ def first_reach(network: Network, images: Tensor) -> tuple[Tensor, float]:
     return torch.cat(reach), limit
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How the answers to the check clips compare; numbers have no logits to compare."""
-
-    clips: int
-    execute_differs: int
-    simulate_differs: int
-    largest_logit_difference: float | None
-    right: int
-
-
 def export(
     run: Run,
     folder: Path,
@@ -213,8 +210,7 @@ def export(
     module, manifest = build(run, partial, announce=announce)
     clips = _check_clips(run, check_clips or settings.check_clips)
     execution = execute(partial, module, clips.images.numpy(), title="Proving under real FHE")
-    number = Number.of_manifest(manifest)
-    agreement = _agreement(run, execution, clips, number)
+    agreement = _agreement(run, execution, clips, manifest.number)
     costs = execution.costs
     differs = max(agreement.execute_differs, agreement.simulate_differs)
     share = differs / agreement.clips
@@ -222,7 +218,7 @@ def export(
         f"Real FHE agrees with the quantized network on "
         f"{agreement.clips - agreement.execute_differs} of {agreement.clips} held-out clips, "
         f"simulation on {agreement.clips - agreement.simulate_differs}; "
-        f"{readable_seconds(costs['compute_seconds'])} a query."
+        f"{readable_seconds(costs.compute_seconds)} a query."
     )
     if share > settings.tolerance:
         shutil.rmtree(partial)
@@ -232,8 +228,8 @@ def export(
             f"fhe.tolerance={settings.tolerance:.0%} is allowed. Nothing was exported. Raise "
             "network.rounding_bits or lower fhe.p_error."
         )
-    manifest |= {"costs": costs, "agreement": vars(agreement)}
-    _write_manifest(partial, manifest)
+    manifest = manifest.model_copy(update={"costs": costs, "agreement": agreement})
+    (partial / MANIFEST).write_bytes(manifest.to_json())
     card = model_card(manifest, run.config, run.split())
     (partial / CARD).write_text(card, "utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -247,7 +243,7 @@ def build(
     *,
     data: TrainingData | None = None,
     announce: Callable[[str], None] = print,
-) -> tuple[QuantizedModule, dict]:
+) -> tuple[QuantizedModule, Manifest]:
     """Compile a trained run and write an artifact that has yet to prove itself.
 
     Args:
@@ -274,32 +270,32 @@ def build(
     )
     shutil.rmtree(folder, ignore_errors=True)
     _write_parts(run, module, calibration, folder)
-    parts = folder / "client", folder / "server"
-    added = add_matrix(module, calibration[:PROOFS], *parts)
+    encryption = encryption_of(module)
+    added = add_matrix(module, encryption, calibration[:PROOFS], folder / "server")
     if not added and not circuit.programmable_bootstrap_count:
         announce("Concrete's own code will compute queries: one matrix product cannot.")
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "id": "",
-        "name": run.config.name,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"hushtune": version("hushtune"), **installed_versions()},
-        "split_sha256": run.split().digest(),
-        "config": _travelling_config(run).model_dump(mode="json"),
-        "circuit": _circuit_facts(module),
-        "decision": run.decision(quantized=True).to_json(),
-        "number": None if number is None else number.to_json(),
-        "costs": {},
-        "accuracy": run.read_json("result.json") if run.path("result.json").exists() else None,
-        "agreement": None,
-        "files": file_hashes(folder),
-        "catalogue": [
-            {"id": track.id, "title": track.title, "artist": track.artist}
-            for track in run.split().known
-        ],
-    }
-    manifest["id"] = artifact_id(manifest)
-    _write_manifest(folder, manifest)
+    accuracy = run.read_json("result.json") if run.path("result.json").exists() else None
+    manifest = Manifest(
+        name=run.config.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions={
+            "hushtune": version("hushtune"),
+            "python": platform.python_version(),
+            **installed_versions(),
+        },
+        split_sha256=run.split().digest(),
+        config=_travelling_config(run),
+        circuit=_circuit_facts(module),
+        encryption=encryption,
+        input_quantizer=_input_quantizer(module),
+        output_quantizer=_output_quantizer(module),
+        decision=run.decision(quantized=True),
+        number=number,
+        accuracy=accuracy,
+        files=file_hashes(folder),
+        catalogue=tuple(Song(track.id, track.title, track.artist) for track in run.split().known),
+    )
+    (folder / MANIFEST).write_bytes(manifest.to_json())
     return module, manifest
 
 
@@ -313,25 +309,42 @@ def _number(run: Run, network: Network, calibration: np.ndarray) -> Number:
 
 
 def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, folder: Path) -> None:
-    deployment = folder / "deployment"
-    FHEModelDev(str(deployment), module).save(via_mlir=True)
-    for part in ("client", "server"):
-        (folder / part).mkdir()
-        (deployment / f"{part}.zip").rename(folder / part / f"{part}.zip")
-    deployment.rmdir()
+    for part in ("client", "server", "owner"):
+        (folder / part).mkdir(parents=True)
+    server = module.fhe_circuit.server
+    # Concrete cannot write ranges; whoever loads the circuit gives them again
+    server._configuration = server._configuration.fork(range_restriction=None)
+    server.save(folder / "server" / "server.zip", via_mlir=True)
     for name in ("statistics.npy", "selected.npy"):
         if run.path(name).exists():
             shutil.copy(run.path(name), folder / "client" / name)
-    (folder / "owner").mkdir()
     shutil.copy(run.path("quantized.pt"), folder / "owner" / "network.pt")
     save_array(folder / "owner" / "calibration.npy", calibration)
 
 
-def _write_manifest(folder: Path, manifest: dict) -> None:
-    import json
+def _input_quantizer(module: QuantizedModule) -> InputQuantizer:
+    """Concrete ML's quantizer of the features, which is symmetric and signed here.
 
-    text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    (folder / "manifest.json").write_text(text + "\n", "utf-8")
+    Raises:
+        CompileError: it is of another kind.
+    """
+    (quantizer,) = module.input_quantizers
+    bits = int(quantizer.n_bits)
+    if quantizer.zero_point or quantizer.offset != 1 << (bits - 1) or quantizer.is_narrow:
+        raise CompileError("Concrete ML quantizes the features in an unexpected way.")
+    return InputQuantizer(scale=float(quantizer.scale), bits=bits)
+
+
+def _output_quantizer(module: QuantizedModule) -> OutputQuantizer:
+    """Concrete ML's quantizer of the logits, without a zero point here.
+
+    Raises:
+        CompileError: it has one.
+    """
+    (quantizer,) = module.output_quantizers
+    if np.any(quantizer.zero_point):
+        raise CompileError("Concrete ML quantizes the logits in an unexpected way.")
+    return OutputQuantizer(scale=float(quantizer.scale))
 
 
 def _travelling_config(run: Run) -> ArtifactConfig:
@@ -341,15 +354,15 @@ def _travelling_config(run: Run) -> ArtifactConfig:
     )
 
 
-def _circuit_facts(module: QuantizedModule) -> dict:
+def _circuit_facts(module: QuantizedModule) -> CircuitFacts:
     circuit = module.fhe_circuit
-    return {
-        "pbs": circuit.programmable_bootstrap_count,
-        "widest_bits": circuit.graph.maximum_integer_bit_width(),
-        "p_error": circuit.p_error,
-        "bootstrap_key_bytes": circuit.size_of_bootstrap_keys,
-        "keyswitch_key_bytes": circuit.size_of_keyswitch_keys,
-    }
+    return CircuitFacts(
+        pbs=circuit.programmable_bootstrap_count,
+        widest_bits=circuit.graph.maximum_integer_bit_width(),
+        p_error=circuit.p_error,
+        bootstrap_key_bytes=circuit.size_of_bootstrap_keys,
+        keyswitch_key_bytes=circuit.size_of_keyswitch_keys,
+    )
 
 
 def _check_clips(run: Run, count: int) -> ClipImages:

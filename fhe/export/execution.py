@@ -1,7 +1,8 @@
 """Running images through an artifact's files under real FHE, and in Concrete's simulation."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from concrete.ml.quantization import QuantizedModule
@@ -11,7 +12,9 @@ from ...support.progress import progress_bar
 from ...support.timing import timed
 from ...support.units import readable_seconds
 from ..client import Client
-from ..number import Number, classes_of, numbers_of
+from ..costs import QueryCosts, measure_query
+from ..manifest import ArtifactCosts
+from ..number import Number, numbers_of
 from ..server import Server
 
 
@@ -24,13 +27,13 @@ class Execution:
             song's number, the class that it means, int [clips].
         simulated: in Concrete's simulation, likewise.
         compute_seconds: of the server, for each clip.
-        costs: seconds (medians) and bytes, by name.
+        costs: seconds (medians) and bytes.
     """
 
     executed: np.ndarray
     simulated: np.ndarray
     compute_seconds: list[float]
-    costs: dict
+    costs: ArtifactCosts
 
 
 def execute(
@@ -51,10 +54,11 @@ def execute(
         journal: keeps the answers as they come; those it holds are not computed again.
     """
     client, server = Client(folder), Server(folder)
-    key_seconds = timed(client.create_keys)[1]
-    uploaded = client.evaluation_keys()
-    keys = server.load_keys(uploaded)
-    number, songs = client.artifact.number, len(client.artifact.songs)
+    number, keys, key_seconds, uploaded = client.artifact.manifest.number, None, 0.0, b""
+    if not client.fresh_keys:
+        key_seconds = timed(client.create_keys)[1]
+        uploaded = client.evaluation_keys()
+        keys = server.load_keys(uploaded)
     earlier = {} if journal is None else journal.read()
     lines = []
     with progress_bar() as bar:
@@ -62,36 +66,35 @@ def execute(
         for image in images:
             line = earlier.get(digest_of(image.tobytes()))
             if line is None:
-                query, encrypt = timed(lambda image=image: client.encrypt_image(image))
-                response, compute = timed(lambda query=query: server.run(query, keys))
-                read = client.decrypt_logits if number is None else client.decrypt_number
-                said, decrypt = timed(lambda response=response, read=read: read(response))
+                said, costs = measure_query(
+                    lambda image=image: client.encrypt_features(image),
+                    lambda query: server.run(query, keys),
+                    client.decrypt_values,
+                )
                 line = {
                     "executed": np.asarray(said).tolist(),
                     "simulated": np.asarray(simulate(module, image, number)).tolist(),
-                    "seconds": (encrypt, compute, decrypt),
-                    "query_bytes": len(query),
-                    "response_bytes": len(response),
+                    "costs": asdict(costs),
                 }
                 if journal is not None:
                     journal.add(image, line)
             lines.append(line)
-            bar.update(task, advance=1, note=f"{readable_seconds(line['seconds'][1])} a query")
-    seconds = [line["seconds"] for line in lines]
-    medians = np.median(np.array(seconds), axis=0)
-    costs = {
-        "key_seconds": key_seconds,
-        "encrypt_seconds": float(medians[0]),
-        "compute_seconds": float(medians[1]),
-        "decrypt_seconds": float(medians[2]),
-        "evaluation_key_bytes": len(uploaded),
-        "query_bytes": lines[-1]["query_bytes"],
-        "response_bytes": lines[-1]["response_bytes"],
-    }
+            taken = line["costs"]["compute_seconds"]
+            bar.update(task, advance=1, note=f"{readable_seconds(taken)} a query")
+    measured = [QueryCosts(**line["costs"]) for line in lines]
+    costs = ArtifactCosts(
+        key_seconds=key_seconds,
+        encrypt_seconds=median(each.encrypt_seconds for each in measured),
+        compute_seconds=median(each.compute_seconds for each in measured),
+        decrypt_seconds=median(each.decrypt_seconds for each in measured),
+        evaluation_key_bytes=len(uploaded),
+        query_bytes=measured[-1].query_bytes,
+        response_bytes=measured[-1].response_bytes,
+    )
     said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
     if number is not None:
-        said = [classes_of(each, songs) for each in said]
-    return Execution(*said, [compute for _, compute, _ in seconds], costs)
+        said = [client.artifact.head.classes(each) for each in said]
+    return Execution(*said, [each.compute_seconds for each in measured], costs)
 
 
 def simulate(module: QuantizedModule, image: np.ndarray, number: Number | None) -> np.ndarray | int:

@@ -37,7 +37,7 @@ class Queries:
     def __init__(self, artifact: Artifact, settings: ServiceSettings):
         self.artifact, self.settings = artifact, settings
         self.metrics = Metrics()
-        self.expected_seconds: float = artifact.manifest["costs"]["compute_seconds"]
+        self.expected_seconds: float = artifact.manifest.costs.compute_seconds
         self.stopping = False
         self.store = Store(
             settings.data,
