@@ -6,7 +6,7 @@ from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer
 from ..model.frontend import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
-from .artifact import ArtifactConfig
+from .manifest import ArtifactConfig, Manifest
 
 LEFT = 42
 """Width of the client's side."""
@@ -18,7 +18,7 @@ def draw_pipeline(manifest: Manifest) -> str:
     Args:
         manifest: of an artifact.
     """
-    config = ArtifactConfig.model_validate(manifest.config)
+    config = manifest.config
     songs, costs = len(manifest.catalogue), manifest.costs
     number = manifest.number is not None
     rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
@@ -28,10 +28,10 @@ def draw_pipeline(manifest: Manifest) -> str:
     if not number:
         after.insert(0, (" | rank, weigh the best against the others", ""))
     rows += before
-    rows.append((_arrow("encrypt", costs.get("query_bytes"), ">"), server[0]))
+    rows.append((_arrow("encrypt", costs and costs.query_bytes, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
     told = "digits of one number" if number else f"{songs + 1:,} logits"
-    rows.append((_arrow("decrypt", costs.get("response_bytes"), "<"), told))
+    rows.append((_arrow("decrypt", costs and costs.response_bytes, "<"), told))
     rows += after
     return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
 

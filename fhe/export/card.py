@@ -11,6 +11,7 @@ from ...configs.schema import Config, ModulationSpectrum
 from ...support.units import readable_bytes
 from ...training.data.split import Split
 from ..diagram import draw_pipeline
+from ..manifest import Manifest
 
 NAME = "model-card.md"
 UNSTATED = "not stated by the catalogue"

@@ -287,8 +287,8 @@ def build(
         config=_travelling_config(run),
         circuit=_circuit_facts(module),
         encryption=encryption,
-        input_quantizer=_input_quantizer(module),
-        output_quantizer=_output_quantizer(module),
+        input_quantizer=input_quantizer(module),
+        output_quantizer=output_quantizer(module),
         decision=run.decision(quantized=True),
         number=number,
         accuracy=accuracy,
@@ -311,10 +311,7 @@ def _number(run: Run, network: Network, calibration: np.ndarray) -> Number:
 def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, folder: Path) -> None:
     for part in ("client", "server", "owner"):
         (folder / part).mkdir(parents=True)
-    server = module.fhe_circuit.server
-    # Concrete cannot write ranges; whoever loads the circuit gives them again
-    server._configuration = server._configuration.fork(range_restriction=None)
-    server.save(folder / "server" / "server.zip", via_mlir=True)
+    save_circuit(module, folder / "server" / "server.zip")
     for name in ("statistics.npy", "selected.npy"):
         if run.path(name).exists():
             shutil.copy(run.path(name), folder / "client" / name)
@@ -322,7 +319,15 @@ def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, fol
     save_array(folder / "owner" / "calibration.npy", calibration)
 
 
-def _input_quantizer(module: QuantizedModule) -> InputQuantizer:
+def save_circuit(module: QuantizedModule, path: Path) -> None:
+    """Write the compiled circuit, for `hushtune.fhe.circuit.Circuit`."""
+    server = module.fhe_circuit.server
+    # Concrete cannot write ranges; whoever loads the circuit gives them again
+    server._configuration = server._configuration.fork(range_restriction=None)
+    server.save(path, via_mlir=True)
+
+
+def input_quantizer(module: QuantizedModule) -> InputQuantizer:
     """Concrete ML's quantizer of the features, which is symmetric and signed here.
 
     Raises:
@@ -335,7 +340,7 @@ def _input_quantizer(module: QuantizedModule) -> InputQuantizer:
     return InputQuantizer(scale=float(quantizer.scale), bits=bits)
 
 
-def _output_quantizer(module: QuantizedModule) -> OutputQuantizer:
+def output_quantizer(module: QuantizedModule) -> OutputQuantizer:
     """Concrete ML's quantizer of the logits, without a zero point here.
 
     Raises:
@@ -392,9 +397,9 @@ def _agreement(
         answers, simulated, wanted = (decide(logits) for logits in said)
         furthest = float(np.abs(execution.executed - quantized).max())
     return Agreement(
-        len(quantized),
-        int((answers != wanted).sum()),
-        int((simulated != wanted).sum()),
-        furthest,
-        int((answers == labels).sum()),
+        clips=len(quantized),
+        execute_differs=int((answers != wanted).sum()),
+        simulate_differs=int((simulated != wanted).sum()),
+        largest_logit_difference=furthest,
+        right=int((answers == labels).sum()),
     )

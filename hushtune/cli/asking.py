@@ -145,7 +145,7 @@ def info(
     there = tuple(part for part in PARTS if (artifact / part).is_dir())
     loaded = Artifact(artifact, there)
     if as_json:
-        sys.stdout.write(json.dumps(loaded.manifest, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(loaded.manifest.to_json().decode())
         return
     from hushtune.fhe import signing
     from hushtune.fhe.diagram import draw_pipeline
@@ -252,7 +252,7 @@ def _answer_text(clip: Path, answer) -> str:
     return "\n".join(lines)
 
 
-def _manifest_text(manifest: Manifest, parts: tuple[str, ...]) -> str:
+def _manifest_text(manifest, parts: tuple[str, ...]) -> str:
     costs, circuit, accuracy = manifest.costs, manifest.circuit, manifest.accuracy
     versions = ", ".join(f"{name} {value}" for name, value in manifest.versions.items())
     lines = [

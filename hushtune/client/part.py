@@ -1,10 +1,10 @@
 """The client part of an artifact, as a stranger sends it: checked before anything is made of it.
 
-A zip of ``manifest.json`` and the files in ``client/``. The manifest comes first: it is read within
-limits, and its id, which covers everything in it and through their hashes all files, must be the
-one that was asked for. Nothing else is looked at before. What a client encrypts with is written anew
-from the manifest, by the fixed list of parameters (`hushtune.fhe.parameters`); the files are arrays
-of numbers.
+A zip of ``manifest.json`` and the files in ``client/``. The manifest comes first: it is read
+within limits, and its id, which covers everything in it and through their hashes all files, must
+be the one that was asked for. Nothing else is looked at before. What a client encrypts with is
+written anew from the manifest, by the fixed list of parameters (`hushtune.fhe.parameters`); the
+files are arrays of numbers.
 """
 
 import hashlib
