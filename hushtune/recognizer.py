@@ -13,10 +13,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from hushtune.fhe.answer import Answer, answer_from_number
+from hushtune.fhe.answer import Answer
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.costs import QueryCosts, measure_query
+from hushtune.fhe.heads import NumberHead
 from hushtune.fhe.server import EvaluationKeys, Server
 from hushtune.model.network import network_logits
 from hushtune.support.timing import timed
@@ -73,12 +74,12 @@ class Recognizer:
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
         """
-        image, notes = self.client.image(clip)
+        image, notes = self.client.features(clip)
         if self.mode != "execute":
             answer, seconds = timed(lambda: self._answer(image, top, notes))
             return replace(answer, costs=QueryCosts(compute_seconds=seconds))
         answer, costs = measure_query(
-            lambda: self.client.encrypt_image(image),
+            lambda: self.client.encrypt_features(image),
             lambda query: self._run(query, on_progress),
             lambda response: self.client.decrypt(response, top=top, notes=notes),
         )
@@ -94,7 +95,9 @@ class Recognizer:
                 on_progress(time.perf_counter() - started)
             return running.result()
 
-    def _open_keys(self, path: Path) -> EvaluationKeys:
+    def _open_keys(self, path: Path) -> EvaluationKeys | None:
+        if self.client.fresh_keys:
+            return None
         if path.exists():
             self.client.load_keys(path)
         else:
@@ -125,13 +128,13 @@ def _owner_answer(
     from hushtune.fhe.export.compile import compile_network
     from hushtune.fhe.export.execution import simulate
 
-    calibration, number = load_calibration(artifact), artifact.number
+    calibration, number = load_calibration(artifact), artifact.manifest.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
     def simulated(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
         said = simulate(module, image, number)
-        if number is None:
-            return client.answer(said, top=top, notes=notes)
-        return answer_from_number(said, artifact.songs, notes=notes)
+        if isinstance(client.artifact.head, NumberHead):
+            return client.artifact.head.answer_of_number(int(said), notes=notes)
+        return client.answer(said, top=top, notes=notes)
 
     return simulated

@@ -145,7 +145,7 @@ def info(
     there = tuple(part for part in PARTS if (artifact / part).is_dir())
     loaded = Artifact(artifact, there)
     if as_json:
-        sys.stdout.write(json.dumps(loaded.manifest, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(loaded.manifest.to_json().decode())
         return
     from hushtune.fhe import signing
     from hushtune.fhe.diagram import draw_pipeline
@@ -220,7 +220,7 @@ def _with_progress(recognizer, clip: Path, top: int):
 
     if recognizer.mode != "execute":
         return recognizer.identify(clip, top=top)
-    expected = recognizer.artifact.manifest["costs"]["compute_seconds"]
+    expected = recognizer.artifact.manifest.costs.compute_seconds
     with progress_bar() as bar:
         task = bar.add_task(f"FHE {clip.name[-20:]}", total=round(expected), note="")
 
@@ -252,21 +252,21 @@ def _answer_text(clip: Path, answer) -> str:
     return "\n".join(lines)
 
 
-def _manifest_text(manifest: dict, parts: tuple[str, ...]) -> str:
-    costs, circuit, accuracy = manifest["costs"], manifest["circuit"], manifest["accuracy"]
-    versions = ", ".join(f"{name} {value}" for name, value in manifest["versions"].items())
+def _manifest_text(manifest, parts: tuple[str, ...]) -> str:
+    costs, circuit, accuracy = manifest.costs, manifest.circuit, manifest.accuracy
+    versions = ", ".join(f"{name} {value}" for name, value in manifest.versions.items())
     lines = [
-        f"{manifest['name']}: {len(manifest['catalogue'])} songs, made {manifest['created']}",
-        f"id          {manifest['id'][:16]}",
+        f"{manifest.name}: {len(manifest.catalogue)} songs, made {manifest.created}",
+        f"id          {manifest.id[:16]}",
         f"versions    {versions}",
         f"parts here  {', '.join(parts)}",
-        f"circuit     {circuit['pbs']} PBS, widest value {circuit['widest_bits']} bits, "
-        f"p_error {circuit['p_error']:.2g}",
-        f"a query     {readable_bytes(costs['query_bytes'])} up, "
-        f"{readable_bytes(costs['response_bytes'])} down, "
-        f"{readable_seconds(costs['compute_seconds'])} on the machine that exported it",
-        f"keys        {readable_bytes(costs['evaluation_key_bytes'])} uploaded once, "
-        f"{readable_seconds(costs['key_seconds'])} to make",
+        f"circuit     {circuit.pbs} PBS, widest value {circuit.widest_bits} bits, "
+        f"p_error {circuit.p_error:.2g}",
+        f"a query     {readable_bytes(costs.query_bytes)} up, "
+        f"{readable_bytes(costs.response_bytes)} down, "
+        f"{readable_seconds(costs.compute_seconds)} on the machine that exported it",
+        f"keys        {readable_bytes(costs.evaluation_key_bytes)} uploaded once, "
+        f"{readable_seconds(costs.key_seconds)} to make",
     ]
     if accuracy:
         measured = accuracy["quantized"]

@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 import anyio
 from anyio.from_thread import start_blocking_portal
 from hushtune.fhe.answer import Answer
-from hushtune.fhe.client import Client, Clip
+from hushtune.fhe.client import Client, Clip, response_bytes
 from hushtune.support.errors import ArtifactError, KeyFileError, ServiceError
 from hushtune.support.timing import timed
 
@@ -215,8 +215,10 @@ class AsyncRemoteClient:
         client = await self.prepare(tell)
         tell(Progress("encrypting"))
         async with self._local:
-            image, notes = await asyncio.to_thread(client.image, clip)
-            query, encrypted = await asyncio.to_thread(timed, lambda: client.encrypt_image(image))
+            features, notes = await asyncio.to_thread(client.features, clip)
+            query, encrypted = await asyncio.to_thread(
+                timed, lambda: client.encrypt_features(features)
+            )
         size = len(query)
         tell(Progress("sending", sent_bytes=size, query=query))
         name = f"/v1/queries/{await self._send(query)}"
@@ -225,7 +227,7 @@ class AsyncRemoteClient:
             response = await self._transport.read(
                 f"{name}/response",
                 lambda n: tell(Progress("receiving", sent_bytes=size, received_bytes=n)),
-                2 * client.artifact.manifest["costs"]["response_bytes"],
+                response_bytes(client.artifact),
             )
             received = len(response)
             tell(Progress("decrypting", sent_bytes=size, received_bytes=received))
@@ -247,12 +249,12 @@ class AsyncRemoteClient:
         """The client of the artifact served, with its keys; held by `_preparing`."""
         if self._client is None:
             info = await self.info()
-            digest = info["client_part"]["sha256"]
+            served = info["artifact"]
             self._query_seconds = float(info["limits"]["query_timeout_seconds"])
-            folder = self._parts / digest
+            folder = self._parts / served
             if not (folder / "manifest.json").is_file():
                 data = await self._transport.read("/v1/client-part", lambda _: None, LARGEST_BYTES)
-                folder = await asyncio.to_thread(keep_part, data, digest, self._parts, self.url)
+                folder = await asyncio.to_thread(keep_part, data, served, self._parts, self.url)
             self._client = await asyncio.to_thread(self._open, folder)
         return self._client
 
