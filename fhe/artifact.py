@@ -9,7 +9,8 @@ artifact/
   client/selected.npy       places of the features that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
   server/linear.npz         its integer weights, where it has no PBS (see fhe/linear.py)
-  owner/                    the network's weights and calibration data, for --fhe simulate and clear
+  owner/network.safetensors the quantized network's weights, for --fhe simulate and clear
+  owner/calibration.npy     features the compiler was calibrated with
 ```
 
 A service gives its clients ``manifest.json`` and ``client/``; the server needs ``manifest.json``

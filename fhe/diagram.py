@@ -26,7 +26,7 @@ def draw_pipeline(manifest: Manifest) -> str:
     server = _server_steps(config, songs, number)
     after = [("title and artist, or unknown", "")]
     if not number:
-        after.insert(0, (" | rank, weigh the best against the others", ""))
+        after.insert(0, (" | rank, open-set decision", ""))
     rows += before
     rows.append((_arrow("encrypt", costs and costs.query_bytes, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
@@ -64,7 +64,7 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
 
 
 def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
-    """The layers, with the look-ups each takes."""
+    """The layers, with the PBS each takes."""
     shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
     steps = []
     for layer in config.network.layers:
@@ -81,5 +81,5 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
     steps.append(f"linear layer: {songs + 1:,} logits")
     if number:
-        steps += ["level of each song, spread of all", "tournament, verdict, way back"]
+        steps += ["level of each song, L1 norm of all", "tournament, decision, backtracking"]
     return steps

@@ -316,7 +316,8 @@ def _images(task: Task, count: int, seed: int) -> torch.Tensor:
 def compile_stage(task: Task, work: Path) -> dict:
     """Compile a network of random weights and write what client and server need."""
     # here, for client and server shall not carry the trainer in their memory
-    from ...fhe.export.compile import compile_network, input_quantizer, save_circuit
+    from ...fhe.export.circuit import input_quantizer, save_circuit
+    from ...fhe.export.compile import compile_network
     from ...fhe.export.listed import encryption_of
     from ...fhe.export.matrix import PROOFS, add_matrix
     from ...model.network import Network

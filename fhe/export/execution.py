@@ -1,10 +1,12 @@
-"""Running images through an artifact's files under real FHE, and in Concrete's simulation."""
+"""Running features through an artifact's files under real FHE, and in Concrete's simulation."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from concrete.ml.quantization import QuantizedModule
 
 from ...support.journal import Journal, digest_of
@@ -12,10 +14,12 @@ from ...support.progress import progress_bar
 from ...support.timing import timed
 from ...support.units import readable_seconds
 from ..client import Client
-from ..costs import QueryCosts, measure_query
+from ..costs import measure_query
 from ..manifest import ArtifactCosts
 from ..number import Number, numbers_of
 from ..server import Server
+
+Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class Execution:
         costs: seconds (medians) and bytes.
     """
 
-    executed: np.ndarray
-    simulated: np.ndarray
+    executed: npt.NDArray[Any]
+    simulated: npt.NDArray[Any]
     compute_seconds: list[float]
     costs: ArtifactCosts
 
@@ -39,17 +43,17 @@ class Execution:
 def execute(
     folder: Path,
     module: QuantizedModule,
-    images: np.ndarray,
+    features: Features,
     *,
     title: str,
     journal: Journal | None = None,
 ) -> Execution:
-    """Run images under real FHE through an artifact's files, with fresh keys, and simulated.
+    """Run features under real FHE through an artifact's files, with fresh keys, and simulated.
 
     Args:
         folder: of the artifact.
         module: the one it was written from, for the simulation.
-        images: float32 [clips, channels, bands, columns].
+        features: float32 [clips, channels, bands, columns].
         title: shown beside the progress bar.
         journal: keeps the answers as they come; those it holds are not computed again.
     """
@@ -62,44 +66,53 @@ def execute(
     earlier = {} if journal is None else journal.read()
     lines = []
     with progress_bar() as bar:
-        task = bar.add_task(title, total=len(images), note="")
-        for image in images:
-            line = earlier.get(digest_of(image.tobytes()))
+        task = bar.add_task(title, total=len(features), note="")
+        for one in features:
+            line = earlier.get(digest_of(one.tobytes()))
             if line is None:
                 said, costs = measure_query(
-                    lambda image=image: client.encrypt_features(image),
+                    partial(client.encrypt_features, one),
                     lambda query: server.run(query, keys),
                     client.decrypt_values,
                 )
                 line = {
                     "executed": np.asarray(said).tolist(),
-                    "simulated": np.asarray(simulate(module, image, number)).tolist(),
+                    "simulated": np.asarray(simulate(module, one, number)).tolist(),
                     "costs": asdict(costs),
                 }
                 if journal is not None:
-                    journal.add(image, line)
+                    journal.add(one, line)
             lines.append(line)
-            taken = line["costs"]["compute_seconds"]
-            bar.update(task, advance=1, note=f"{readable_seconds(taken)} a query")
-    measured = [QueryCosts(**line["costs"]) for line in lines]
+            seconds = line["costs"]["compute_seconds"]
+            bar.update(task, advance=1, note=f"{readable_seconds(seconds)} a query")
+    executed, simulated = (
+        np.array([line[name] for line in lines]) for name in ("executed", "simulated")
+    )
+    if number is not None:
+        executed, simulated = map(client.artifact.head.classes, (executed, simulated))
+    measured = {name: [line["costs"][name] for line in lines] for name in lines[0]["costs"]}
     costs = ArtifactCosts(
         key_seconds=key_seconds,
-        encrypt_seconds=median(each.encrypt_seconds for each in measured),
-        compute_seconds=median(each.compute_seconds for each in measured),
-        decrypt_seconds=median(each.decrypt_seconds for each in measured),
         evaluation_key_bytes=len(uploaded),
-        query_bytes=measured[-1].query_bytes,
-        response_bytes=measured[-1].response_bytes,
+        **{
+            name: values[-1] if name.endswith("bytes") else float(np.median(values))
+            for name, values in measured.items()
+        },
     )
-    said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
-    if number is not None:
-        said = [client.artifact.head.classes(each) for each in said]
-    return Execution(*said, [each.compute_seconds for each in measured], costs)
+    return Execution(executed, simulated, measured["compute_seconds"], costs)
 
 
-def simulate(module: QuantizedModule, image: np.ndarray, number: Number | None) -> np.ndarray | int:
-    """What Concrete's simulation of a circuit says of an image: logits [classes], or the number."""
+def simulate(
+    module: QuantizedModule, features: Features, number: Number | None
+) -> npt.NDArray[np.float64] | int:
+    """What Concrete's simulation of a circuit says: logits [classes], or the song's number.
+
+    Args:
+        module: compiled.
+        features: of a clip, float32 [channels, bands, columns].
+        number: how the circuit finds the song's number; None where it ends in the logits.
+    """
     if number is None:
-        return module.forward(image[None], fhe="simulate").reshape(-1)
-    digits = module.fhe_circuit.simulate(module.quantize_input(image[None]))
+        return np.asarray(module.forward(features[None], fhe="simulate").reshape(-1))
+    digits = module.fhe_circuit.simulate(module.quantize_input(features[None]))
     return int(numbers_of(np.asarray(digits))[0])

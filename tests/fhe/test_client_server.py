@@ -190,7 +190,7 @@ def test_the_artifact_holds_no_keys(tiny_artifact):
         "model-card.md",
         "statistics.npy",
         "server.zip",
-        "network.pt",
+        "network.safetensors",
         "calibration.npy",
     }
 

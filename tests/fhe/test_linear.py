@@ -5,7 +5,7 @@ import pytest
 import torch
 from hushtune.fhe.client import MOST_PENDING, Client
 from hushtune.fhe.envelope import KEY_ID, Envelope
-from hushtune.fhe.export.compile import HEADROOM, export
+from hushtune.fhe.export.calibrate import HEADROOM
 from hushtune.model.frontend import IMAGE_LIMIT
 from hushtune.model.network import network_logits
 from hushtune.support.errors import KeyFileError, ProtocolError
@@ -13,8 +13,8 @@ from hushtune.training.data.clips import clip_images, list_test_clips
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 def execute(sides, image):
