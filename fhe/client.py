@@ -65,6 +65,13 @@ class Client:
         return not self.artifact.manifest.encryption.has_evaluation_keys
 
     @property
+    def response_bytes(self) -> int:
+        """How long every response is."""
+        words = self.artifact.manifest.encryption.response_words
+        bits = self.artifact.config.fhe.response_bits
+        return HEADER_BYTES + truncated_bytes(words, bits)
+
+    @property
     def key_id(self) -> bytes:
         """Random id of the key set, 16 bytes; not a secret.
 
@@ -270,14 +277,3 @@ class Client:
             "response: computed with another client's keys, or answered long ago. Load the key "
             "file with which the query was encrypted."
         )
-
-
-def query_bytes(artifact: Artifact) -> int:
-    """How long every query for an artifact is."""
-    return HEADER_BYTES + 8 * artifact.manifest.encryption.query_words
-
-
-def response_bytes(artifact: Artifact) -> int:
-    """How long every response of an artifact is."""
-    words = artifact.manifest.encryption.response_words
-    return HEADER_BYTES + truncated_bytes(words, artifact.config.fhe.response_bits)
