@@ -47,7 +47,8 @@ def test_every_query_has_a_key_of_its_own(sides, artifact):
     _, server, _ = sides
     client = Client(artifact)
     assert client.fresh_keys
-    features = np.zeros(client.artifact.front_end().image_shape, np.float32)
+    shape = client.artifact.front_end().image_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     queries = [client.encrypt_features(features) for _ in range(3)]
     assert len({query[KEY_ID] for query in queries}) == 3
     secret = [keys.serialize() for keys in client._pending.values()]
@@ -64,7 +65,8 @@ def test_every_query_has_a_key_of_its_own(sides, artifact):
 
 def test_keys_of_unanswered_queries_are_forgotten(artifact):
     client = Client(artifact)
-    features = np.zeros(client.artifact.front_end().image_shape, np.float32)
+    shape = client.artifact.front_end().image_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     for _ in range(MOST_PENDING + 5):
         client.encrypt_features(features)
     assert len(client._pending) == MOST_PENDING
@@ -74,7 +76,8 @@ def test_a_response_says_nothing_of_another_querys_key(sides, artifact):
     """The reaction attack: what a client decrypts with one key must not help with the next."""
     _, server, _ = sides
     client = Client(artifact)
-    features = np.zeros(client.artifact.front_end().image_shape, np.float32)
+    shape = client.artifact.front_end().image_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     first, second = (client.encrypt_features(features) for _ in range(2))
     answer = server.run(first)
     relabelled = Envelope.unpack(answer, b"R", client.artifact.id).payload
