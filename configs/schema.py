@@ -140,7 +140,7 @@ class MelSpectrum(Settings):
 
 
 class ModulationSpectrum(Settings):
-    """The shift-invariant spectrum: FFTs over time of every band (see docs/DESIGN.md)."""
+    """The shift-invariant spectrum: FFTs over time of every band (see the docs, front end)."""
 
     kind: Literal["modulation"] = "modulation"
     window_seconds: Annotated[float, Field(ge=0.5, le=20)] = 2.5

@@ -7,7 +7,7 @@ tracks can do both by cross-fitting (Chernozhukov et al. 2018): each clip is jud
 were fitted without its track's part. Two things are shared all the same: the choice of values that
 the network reads, and the quantization, whose error on a clip is added to the logits of the fit
 that did not know the track. With 3 or 4 bits that error is smaller on tracks that taught than on
-strangers, and more of these pass than the threshold was set for (docs/FRONTIER.md).
+strangers, and more of these pass than the threshold was set for (docs/reference/FRONTIER.md).
 """
 
 import numpy as np

@@ -122,7 +122,7 @@ def sweep(
 
     Points that are finished are kept, an interrupted one goes on where it stopped.
 
-    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
+    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page FRONTIER.md[/bold]
     """
     from hushtune.eval.sweep.frontier import (
         read_frontier,
@@ -193,7 +193,7 @@ def report_write(
 ) -> None:
     """Write a report as a page with pictures, and its headline into a README.
 
-    Example: [bold]hushtune report write runs/corpus/evaluation docs/RESULTS.md[/bold]
+    Example: [bold]hushtune report write runs/corpus/evaluation docs/reference/RESULTS.md[/bold]
     """
     from hushtune.eval.report.build import read_report
 
