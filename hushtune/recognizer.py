@@ -113,7 +113,7 @@ def _owner_answer(
 ) -> Callable[[np.ndarray, int, tuple[str, ...]], Answer]:
     """The answer to an image by the owner's part, in the clear or simulated."""
     owner = artifact.folder / "owner"
-    shape = artifact.front_end().image_shape
+    shape = artifact.front_end().feature_shape
     network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
     network.load_state_dict(torch.load(owner / "network.pt", weights_only=True))
     network.eval()

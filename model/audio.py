@@ -51,7 +51,9 @@ def read_audio(
     return to_mono(samples, source_rate, sample_rate, name=str(path))
 
 
-def to_mono(samples: NDArray[np.floating], source_rate: int, sample_rate: int, *, name: str) -> NDArray[np.float32]:
+def to_mono(
+    samples: NDArray[np.floating], source_rate: int, sample_rate: int, *, name: str
+) -> NDArray[np.float32]:
     """Average channels and resample.
 
     Args:
@@ -85,7 +87,9 @@ def resample(wave: NDArray[np.float32], source_rate: int, sample_rate: int) -> N
     return np.asarray(soxr.resample(wave, source_rate, sample_rate, quality="HQ"), np.float32)
 
 
-def check_audible(samples: NDArray[np.floating], sample_rate: int, min_seconds: float, *, name: str) -> None:
+def check_audible(
+    samples: NDArray[np.floating], sample_rate: int, min_seconds: float, *, name: str
+) -> None:
     """Refuse a clip too short or too quiet to identify.
 
     Raises:

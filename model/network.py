@@ -25,7 +25,7 @@ from ..configs.schema import (
     NetworkSettings,
     PoolLayer,
 )
-from .frontend import IMAGE_LIMIT
+from .features import FEATURE_LIMIT
 
 WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8, 5: 5.0, 6: 6.0, 7: 7.0, 8: 8.0}
 """Where weights are first clipped, in their standard deviations, by bits; learned from there.
@@ -50,8 +50,8 @@ class InputQuant(Int8ActPerTensorFloat):
     """The fixed scale of standardised image values."""
 
     scaling_impl_type = ScalingImplType.CONST
-    min_val = -IMAGE_LIMIT
-    max_val = IMAGE_LIMIT
+    min_val = -FEATURE_LIMIT
+    max_val = FEATURE_LIMIT
 
 
 class AccumulatorRounding(nn.Module):
@@ -154,7 +154,7 @@ class Network(nn.Module):
         image_shape: channels, bands, columns.
         classes: known songs plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
-            network by `adopt`.
+            network by `load_from_float`.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Network(nn.Module):
         step = float(scale * self.head.quant_weight().scale)
         return step if self.exported else step / self.positions
 
-    def adopt(self, twin: "Network", images: Tensor | None = None) -> None:
+    def load_from_float(self, twin: "Network", images: Tensor | None = None) -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them.
 
         Args:

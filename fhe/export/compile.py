@@ -17,7 +17,7 @@ from concrete.ml.torch.compile import compile_brevitas_qat_model
 from torch import Tensor
 
 from ...configs.schema import FheSettings
-from ...model.frontend import IMAGE_LIMIT
+from ...model.features import FEATURE_LIMIT
 from ...model.network import Network, network_logits
 from ...support.errors import CompileError
 from ...support.files import save_array
@@ -141,7 +141,7 @@ def calibration_images(run: Run, network: Network, data: TrainingData) -> np.nda
     others = rng.choice(len(images), wanted - len(extreme), replace=False)
     chosen = images[np.concatenate([extreme.numpy(), others])]
     if not len(network.blocks):
-        further = (HEADROOM * images[extreme[:10]]).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+        further = (HEADROOM * images[extreme[:10]]).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         chosen = torch.cat([chosen, further])
     return chosen.numpy()
 
