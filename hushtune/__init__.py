@@ -30,7 +30,7 @@ _PUBLIC = {
     "Song": "hushtune.fhe.answer",
     "load_config": "hushtune.configs.loading",
     "train": "hushtune.training.trainer",
-    "export": "hushtune.fhe.export.compile",
+    "export": "hushtune.fhe.export.artifact",
     "HushtuneError": "hushtune.support.errors",
     "ArtifactError": "hushtune.support.errors",
     "AudioError": "hushtune.support.errors",

@@ -9,7 +9,7 @@ from hushtune.configs.loading import load_config
 from hushtune.eval.accuracy import evaluate_run
 from hushtune.eval.query_plot import draw_query
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.export.compile import export
+from hushtune.fhe.export.artifact import export
 from hushtune.model.audio import read_clip
 from hushtune.support.errors import ArtifactError
 from hushtune.support.units import readable_bytes, readable_seconds

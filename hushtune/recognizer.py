@@ -18,7 +18,7 @@ from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.costs import QueryCosts, measure_query
 from hushtune.fhe.server import EvaluationKeys, Server
-from hushtune.model.network import Network, network_logits
+from hushtune.model.network import network_logits
 from hushtune.support.timing import timed
 
 from hushtune.folders import data_folder
@@ -112,11 +112,9 @@ def _owner_answer(
     client: Client, artifact: Artifact, mode: Mode
 ) -> Callable[[np.ndarray, int, tuple[str, ...]], Answer]:
     """The answer to an image by the owner's part, in the clear or simulated."""
-    owner = artifact.folder / "owner"
-    shape = artifact.front_end().feature_shape
-    network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
-    network.load_state_dict(torch.load(owner / "network.pt", weights_only=True))
-    network.eval()
+    from hushtune.fhe.export.owner import load_calibration, load_network
+
+    network = load_network(artifact)
     if mode == "clear":
 
         def clear(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
@@ -127,7 +125,7 @@ def _owner_answer(
     from hushtune.fhe.export.compile import compile_network
     from hushtune.fhe.export.execution import simulate
 
-    calibration, number = np.load(owner / "calibration.npy"), artifact.number
+    calibration, number = load_calibration(artifact), artifact.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
     def simulated(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:

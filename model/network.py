@@ -151,7 +151,7 @@ class Network(nn.Module):
 
     Args:
         settings: layers and bits.
-        image_shape: channels, bands, columns.
+        feature_shape: channels, bands, columns.
         classes: known songs plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
             network by `load_from_float`.
@@ -160,7 +160,7 @@ class Network(nn.Module):
     def __init__(
         self,
         settings: NetworkSettings,
-        image_shape: tuple[int, int, int],
+        feature_shape: tuple[int, int, int],
         classes: int,
         *,
         quantized: bool,
@@ -177,7 +177,7 @@ class Network(nn.Module):
             else nn.Identity()
         )
         self.blocks = nn.ModuleList()
-        shape: tuple[int, ...] = image_shape
+        shape: tuple[int, ...] = feature_shape
         self.positions = 1
         for layer in settings.layers:
             before, shape = shape, shape_after(layer, shape)

@@ -54,7 +54,7 @@ def compile_run(
 
     Example: [bold]hushtune compile runs/corpus[/bold]
     """
-    from hushtune.fhe.export.compile import export
+    from hushtune.fhe.export.artifact import export
     from hushtune.training.run import Run
 
     trained = Run.open(run)
