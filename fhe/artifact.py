@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
-from ..model.frontend import FrontEnd
+from ..model.features import FrontEnd, load_front_end
 from ..support.errors import ArtifactError
 from .answer import Song
 from .number import Number
@@ -93,8 +93,15 @@ class Artifact:
         return Number.of_manifest(self.manifest)
 
     def front_end(self) -> FrontEnd:
-        """The front end, with the statistics of the training images and the choice of values."""
-        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder / "client")
+        """The front end, with the statistics and the selected features of training.
+
+        Raises:
+            ArrayFileError: a file of it is not what the settings ask for.
+        """
+        config = self.config
+        return load_front_end(
+            config.signal, config.spectrum, self.folder / "client", selected=config.network.inputs
+        )
 
 
 def installed_versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ def artifact(linear_artifact):
 def queries(sides):
     """Three encrypted images and their evaluation keys, as Concrete serialises them."""
     client, _, _ = sides
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     made = [client.encrypt_image(rng.normal(size=shape).astype(np.float32)) for _ in range(3)]
     payloads = [Envelope.unpack(query, b"Q", client.artifact.id).payload for query in made]
     uploaded = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload
