@@ -19,7 +19,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..model.audio import read_clip
@@ -153,7 +152,7 @@ class Client:
                 f"clip of {seconds:.1f} s, shorter than the {signal.crop_seconds:g} s the network "
                 "was trained on: less certain",
             )
-        return self._front_end.query_image(torch.from_numpy(wave)).numpy(), notes
+        return self._front_end.query_features(wave), notes
 
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.

@@ -6,7 +6,7 @@ import torch
 from hushtune.fhe.client import MOST_PENDING, Client
 from hushtune.fhe.envelope import KEY_ID, Envelope
 from hushtune.fhe.export.calibrate import HEADROOM
-from hushtune.model.frontend import IMAGE_LIMIT
+from hushtune.model.features import FEATURE_LIMIT
 from hushtune.model.network import network_logits
 from hushtune.support.errors import KeyFileError, ProtocolError
 from hushtune.training.data.clips import clip_images, list_test_clips
@@ -47,7 +47,7 @@ def test_every_query_has_a_key_of_its_own(sides, artifact):
     _, server, _ = sides
     client = Client(artifact)
     assert client.fresh_keys
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     queries = [client.encrypt_features(features) for _ in range(3)]
     assert len({query[KEY_ID] for query in queries}) == 3
@@ -65,7 +65,7 @@ def test_every_query_has_a_key_of_its_own(sides, artifact):
 
 def test_keys_of_unanswered_queries_are_forgotten(artifact):
     client = Client(artifact)
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     for _ in range(MOST_PENDING + 5):
         client.encrypt_features(features)
@@ -76,7 +76,7 @@ def test_a_response_says_nothing_of_another_querys_key(sides, artifact):
     """The reaction attack: what a client decrypts with one key must not help with the next."""
     _, server, _ = sides
     client = Client(artifact)
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     first, second = (client.encrypt_features(features) for _ in range(2))
     answer = server.run(first)
@@ -93,7 +93,7 @@ def test_a_clip_beyond_all_others_does_not_wrap_around(sides, linear_run, artifa
     network = linear_run.network(quantized=True)
     logits = network_logits(network, torch.from_numpy(calibration))
     furthest = calibration[np.abs(logits).max(1).argmax()]
-    image = np.clip(0.98 * HEADROOM * furthest, -IMAGE_LIMIT, IMAGE_LIMIT).astype(np.float32)
+    image = np.clip(0.98 * HEADROOM * furthest, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32)
     clear = network_logits(network, torch.from_numpy(image[None]))[0]
     assert np.abs(clear).max() > np.abs(logits).max()
     assert execute(sides, image) == pytest.approx(clear, abs=0.05 * clear.std())

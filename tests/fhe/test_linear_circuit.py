@@ -31,7 +31,7 @@ def encryption(artifact):
 def queries(sides):
     """The words of three encrypted images."""
     client, _, _ = sides
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     made = [client.encrypt_features(rng.normal(size=shape).astype(np.float32)) for _ in range(3)]
     payloads = [Envelope.unpack(query, b"Q", client.artifact.id).payload for query in made]
     return [np.frombuffer(payload, "<u8") for payload in payloads]
