@@ -11,15 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.costs import QueryCosts, measure_query
-from hushtune.fhe.heads import NumberHead
 from hushtune.fhe.server import EvaluationKeys, Server
-from hushtune.model.network import network_logits
 from hushtune.support.timing import timed
 
 from hushtune.folders import data_folder
@@ -36,7 +32,8 @@ class Recognizer:
             ``simulate`` and ``clear`` the client and owner parts.
         mode: ``execute`` for real FHE; ``simulate`` for Concrete's simulation of it; ``clear`` for
             the quantized network without encryption.
-        keys: key file, made where it does not exist; in the user's data folder where None.
+        keys: key file of a circuit that needs evaluation keys, made where it does not exist; in
+            the user's data folder where None.
 
     Raises:
         ArtifactError: missing, changed, or made with other versions.
@@ -45,9 +42,9 @@ class Recognizer:
 
     def __init__(
         self,
-        artifact: str | PathLike,
+        artifact: str | PathLike[str],
         mode: Mode = "execute",
-        keys: str | PathLike | None = None,
+        keys: str | PathLike[str] | None = None,
     ):
         self.mode = mode
         self.client = Client(artifact)
@@ -59,7 +56,15 @@ class Recognizer:
                 Path(keys) if keys else key_file(data_folder(), self.artifact)
             )
         else:
-            self._answer = _owner_answer(self.client, Artifact(artifact, ("owner",)), mode)
+            from hushtune.owner import owner_answer  # torch, which FHE does without
+
+            self._answer = owner_answer(self.client, Artifact(Path(artifact), ("owner",)), mode)
+
+    @property
+    def expected_seconds(self) -> float:
+        """What a query took the server on the machine that exported the artifact."""
+        costs = self.artifact.manifest.costs
+        return 0.0 if costs is None else costs.compute_seconds
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
@@ -74,12 +79,12 @@ class Recognizer:
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
         """
-        image, notes = self.client.features(clip)
+        features, notes = self.client.features(clip)
         if self.mode != "execute":
-            answer, seconds = timed(lambda: self._answer(image, top, notes))
+            answer, seconds = timed(lambda: self._answer(features, top, notes))
             return replace(answer, costs=QueryCosts(compute_seconds=seconds))
         answer, costs = measure_query(
-            lambda: self.client.encrypt_features(image),
+            lambda: self.client.encrypt_features(features),
             lambda query: self._run(query, on_progress),
             lambda response: self.client.decrypt(response, top=top, notes=notes),
         )
@@ -109,32 +114,3 @@ class Recognizer:
 def key_file(folder: Path, artifact: Artifact) -> Path:
     """Where an artifact's keys are kept in a data folder: one file an artifact."""
     return folder / "keys" / f"{artifact.id.hex()[:16]}.keys"
-
-
-def _owner_answer(
-    client: Client, artifact: Artifact, mode: Mode
-) -> Callable[[np.ndarray, int, tuple[str, ...]], Answer]:
-    """The answer to an image by the owner's part, in the clear or simulated."""
-    from hushtune.fhe.export.owner import load_calibration, load_network
-
-    network = load_network(artifact)
-    if mode == "clear":
-
-        def clear(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
-            logits = network_logits(network, torch.from_numpy(image)[None])[0]
-            return client.answer(logits, top=top, notes=notes)
-
-        return clear
-    from hushtune.fhe.export.compile import compile_network
-    from hushtune.fhe.export.execution import simulate
-
-    calibration, number = load_calibration(artifact), artifact.manifest.number
-    module = compile_network(network, calibration, artifact.config.fhe, number)
-
-    def simulated(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
-        said = simulate(module, image, number)
-        if isinstance(client.artifact.head, NumberHead):
-            return client.artifact.head.answer_of_number(int(said), notes=notes)
-        return client.answer(said, top=top, notes=notes)
-
-    return simulated
