@@ -79,7 +79,7 @@ class Number:
     def rounded(self, integers: Integers) -> Integers:
         """Integer logits as the tables take them: centred, the low bits rounded away."""
         half = 2**self.cut // 2
-        return (integers - self.centre + half) >> self.cut << self.cut
+        return np.asarray((integers - self.centre + half) >> self.cut << self.cut)
 
     @property
     def in_norm(self) -> slice:
