@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hushtune.configs.schema import Config
-from hushtune.eval.bench.cost import CostRow, measure_costs
+from hushtune.eval.bench.size import CostRow, measure_costs
 from hushtune.eval.crossval.crossvalidation import Plan, Protocol, cross_validate
-from hushtune.eval.crossval.fold import FoldSettings
+from hushtune.eval.crossval.fold import Systems
 from hushtune.eval.report.build import make_report, write_json
-from hushtune.eval.report.markdown import headline, render, replace_part
+from hushtune.eval.report.markdown import readme_part, render, replace_part
 from hushtune.eval.report.plots import draw_all
 from hushtune.eval.report.schema import Report
 from hushtune.support.errors import ConfigError
@@ -26,7 +26,7 @@ def evaluate(
     config: Config,
     *,
     folder: Path | None = None,
-    protocols: Sequence[Protocol] = ("conditions", "passages"),
+    protocols: Sequence[Protocol] = ("conditions", "segments"),
     folds: int = 10,
     fhe_clips: int | None = 8,
     baselines: Sequence[str] = ("mfcc", "landmarks"),
@@ -34,19 +34,19 @@ def evaluate(
     command: str = "hushtune.evaluate",
     announce: Callable[[str], None] = print,
 ) -> Report:
-    """Evaluate a configuration; go on with an interrupted evaluation.
+    """Evaluate a configuration, or resume an interrupted evaluation.
 
     Args:
         config: of the product; every fold trains it anew.
         folder: everything is written here; ``<runs>/<name>/evaluation`` where None.
         protocols: what is held out, see `hushtune.eval.crossval.crossvalidation.Plan`.
-        folds: of ``conditions`` and ``passages``.
+        folds: of ``conditions`` and ``segments``.
         fhe_clips: clips of each fold in real FHE; None for all of them, 0 for none.
         baselines: ``mfcc`` and ``landmarks``, or none.
         cost_songs: sizes of catalogues whose cost is measured beside the config's own; None or
             empty for no measurement.
         command: what to state in the report.
-        announce: told in one line each what happens.
+        announce: called with one-line progress messages.
 
     Returns:
         The report, which is also written to the folder with its pictures.
@@ -61,16 +61,15 @@ def evaluate(
     if fhe_clips is not None and fhe_clips < 0:
         raise ConfigError(f"fhe_clips={fhe_clips}: give a number from 0, or None for all.")
     folder = folder or config.runs / config.name / "evaluation"
-    judges = FoldSettings(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
-    plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, judges)
+    systems = Systems(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
+    plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, systems)
     cross_validate(plan, announce=announce)
     rows: list[CostRow] = []
     if cost_songs:
         own = len(Run(config.runs / config.name, config).split().known)
         sizes = sorted({*cost_songs, own})
         announce(f"Measuring costs at {', '.join(f'{size:,}' for size in sizes)} songs.")
-        measured = measure_costs(config, sizes, folder / "costs", announce=announce)
-        rows = [CostRow.model_validate(row) for row in measured]
+        rows = measure_costs(config, sizes, folder / "costs", announce=announce)
     announce("Computing intervals and drawing.")
     report = make_report(plan, rows, command)
     write_json(report, folder)
@@ -98,18 +97,6 @@ def publish(report: Report, page: Path, readme: Path | None = None) -> None:
         return
     link = os.path.relpath(page, readme.parent)
     replace_part(readme, BEGIN, END, readme_part(report, link))
-
-
-def readme_part(report: Report, link: str) -> str:
-    """The headline table, with a line on where it comes from."""
-    protocol, machine = report.protocols[0], report.machine
-    return (
-        f"{headline(report)}\n"
-        f"{protocol.folds} folds over {protocol.known_tracks} known and "
-        f"{protocol.unknown_tracks} unknown songs, 95 % intervals over tracks; "
-        f"{report.created[:10]}, {machine.cores} cores ({machine.processor}). "
-        f"Everything else, and how it was made: [{link}]({link}).\n"
-    )
 
 
 def report_schema() -> str:

@@ -106,7 +106,7 @@ def _accuracy(manifest: dict) -> str:
             ("right song first, of enrolled songs", "top1_closed"),
             ("among the first three", "top3_closed"),
             ('right song first, "unknown" competing', "top1"),
-            ("enrolled songs lost as unknown", "known_lost_as_unknown"),
+            ("enrolled songs lost as unknown", "falsely_rejected"),
             ("unknown songs rejected", "unknown_rejected"),
             ("found at 1 % false alarms (DIR)", "dir_at_1_percent"),
         )

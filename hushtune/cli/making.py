@@ -159,7 +159,7 @@ def _accuracy_table(result: dict) -> str:
         "top1_closed": "top-1, closed set",
         "top3_closed": "top-3, closed set",
         "unknown_rejected": "unknown rejected",
-        "known_lost_as_unknown": "known lost as unknown",
+        "falsely_rejected": "falsely rejected",
         "auroc": "AUROC known/unknown",
         "dir_at_1_percent": "DIR at 1 % FAR",
     }

@@ -19,7 +19,7 @@ class ProtocolName(str, Enum):
     """What the folds of `evaluate` hold out."""
 
     conditions = "conditions"
-    passages = "passages"
+    segments = "segments"
     halves = "halves"
     trained = "trained"
 
@@ -37,7 +37,7 @@ def evaluate(
     config: Annotated[
         Path, typer.Argument(help="A YAML file, a shipped config's name, or a run's folder.")
     ],
-    folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of conditions, passages.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of conditions, segments.")] = 10,
     fhe_clips: Annotated[
         str, typer.Option(help="Clips of each fold in real FHE: a number, or 'all'.")
     ] = "8",
@@ -45,10 +45,10 @@ def evaluate(
         list[ProtocolName],
         typer.Option(
             help="What a fold holds out, besides noise and rooms. conditions: nothing more; "
-            "passages: a part of every track; halves: half of every track; trained: no folds, the "
+            "segments: a part of every track; halves: half of every track; trained: no folds, the "
             "run's own networks. Repeat for several."
         ),
-    ] = [ProtocolName.conditions, ProtocolName.passages],  # noqa: B006
+    ] = [ProtocolName.conditions, ProtocolName.segments],  # noqa: B006
     baseline: Annotated[
         list[Baseline], typer.Option(help="What to compare with. Repeat for several.")
     ] = [Baseline.mfcc, Baseline.landmarks],  # noqa: B006
@@ -60,11 +60,13 @@ def evaluate(
         typer.Option("--out", "-o", help="Folder; RUNS/NAME/evaluation where not given."),
     ] = None,
 ) -> None:
-    """Cross-validate a configuration and write a report; go on where it was interrupted.
+    """Cross-validate a configuration and write a report, or resume an interrupted evaluation.
 
     Example: [bold]hushtune evaluate configs/corpus.yaml --folds 10 --fhe-clips 8[/bold]
     """
-    from hushtune.evaluate import COST_SONGS, headline
+    from hushtune.eval.report.markdown import headline
+
+    from hushtune.evaluate import COST_SONGS
     from hushtune.evaluate import evaluate as run_evaluation
 
     if fhe_clips != "all" and not fhe_clips.isdigit():
@@ -84,7 +86,7 @@ def evaluate(
             announce=say,
         )
     except KeyboardInterrupt:
-        say("Interrupted. Give the same command again to go on.")
+        say("Interrupted. Give the same command again to resume.")
         raise typer.Exit(130) from None
     console.print(headline(report), markup=False)
     say(f"Report: {folder / 'report.md'}")
@@ -92,18 +94,18 @@ def evaluate(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="A sweep file: a base configuration and points.")],
+    file: Annotated[Path, typer.Argument(help="A sweep file: a base configuration and variants.")],
     only: Annotated[
-        list[str] | None, typer.Option(help="Measure this point alone. Repeat for several.")
+        list[str] | None, typer.Option(help="Measure this variant alone. Repeat for several.")
     ] = None,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Measure anew what is finished; trained networks are kept."),
+        typer.Option("--again", help="Measure again what is finished; trained networks are kept."),
     ] = False,
-    page: Annotated[
+    report: Annotated[
         Path | None,
         typer.Option(
-            help="Write the page here, too, with its plot in a folder beside it; points that "
+            help="Write the report here, too, with its plot in a folder beside it; variants that "
             "it holds already are kept."
         ),
     ] = None,
@@ -120,48 +122,49 @@ def sweep(
 ) -> None:
     """Train, compile and run variants of a configuration: what accuracy costs, as table and plot.
 
-    Points that are finished are kept, an interrupted one goes on where it stopped.
+    Variants that are finished are kept; an interrupted one resumes where it stopped.
 
-    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
+    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --report docs/FRONTIER.md[/bold]
     """
     from hushtune.eval.sweep.frontier import (
-        read_frontier,
+        read_sweep,
         summary,
-        write_frontier,
+        write_sweep,
         write_table,
     )
-    from hushtune.eval.sweep.sweep import load_sweep, run_sweep
+    from hushtune.eval.sweep.settings import load_sweep
+    from hushtune.eval.sweep.sweep import run_sweep
 
-    variants = load_sweep(file)
-    folder = out or variants.folder
-    # what makes the whole page, in one sitting or several, whichever points this one measures
+    wanted = load_sweep(file)
+    folder = out or wanted.folder
+    # what makes the whole report, in one sitting or several, whichever variants this one measures
     options = [
         word
-        for name, value in (("--page", page), ("--table", table), ("--out", out))
+        for name, value in (("--report", report), ("--table", table), ("--out", out))
         if value is not None
         for word in (name, str(value))
     ]
     try:
-        frontier = run_sweep(
-            variants,
+        result = run_sweep(
+            wanted,
             folder=folder,
             only=tuple(only or ()),
             again=again,
-            published=read_frontier(page) if page is not None else None,
+            published=read_sweep(report) if report is not None else None,
             command=" ".join(["hushtune", "sweep", str(file), *options]),
             announce=say,
         )
     except KeyboardInterrupt:
-        say("Interrupted. Give the same command again to go on.")
+        say("Interrupted. Give the same command again to resume.")
         raise typer.Exit(130) from None
-    for target in (folder / "FRONTIER.md", page):
+    for target in (folder / "FRONTIER.md", report):
         if target is not None:
-            write_frontier(frontier, target)
+            write_sweep(result, target)
     if table is not None:
-        write_table(frontier, table)
-    for point in frontier.points:
-        console.print(summary(point), markup=False)
-    say(f"Page: {page or folder / 'FRONTIER.md'}")
+        write_table(result, table)
+    for variant in result.variants:
+        console.print(summary(variant), markup=False)
+    say(f"Report: {report or folder / 'FRONTIER.md'}")
 
 
 @report_app.command("compare")
