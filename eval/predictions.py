@@ -58,7 +58,7 @@ class Thresholds:
     @staticmethod
     def of(unknown_scores: Floats, config: Config) -> "Thresholds":
         """The scores that these unknown clips reach at both rates of false alarms."""
-        rates = config.training.false_alarms, STRICT_RATE
+        rates = config.training.false_alarm_rate, STRICT_RATE
         return Thresholds(*(float(np.quantile(unknown_scores, 1 - rate)) for rate in rates))
 
 

@@ -47,7 +47,7 @@ def predict_networks(
             inside = np.isin(labels, columns)
             mine = np.searchsorted(columns, labels[inside])
             part = reference[inside][:, columns]
-            smaller = calibrate(part, mine, config.training.false_alarms)
+            smaller = calibrate(part, mine, config.training.false_alarm_rate)
             places = np.flatnonzero(main & np.isin(truth, columns))
             some = logits[places][:, columns]
             table.add(

@@ -55,7 +55,7 @@ class Rejection(Settings):
 
     correctly_identified: Interval
     """Known clips whose song ranks first and is accepted, at the shipped threshold, which is fixed
-    for the config's ``training.false_alarms``: the detection and identification rate there."""
+    for the config's ``training.false_alarm_rate``: the detection and identification rate there."""
     falsely_rejected: Interval
     """Known clips that are rejected at the shipped threshold."""
     unknown_rejected: Interval

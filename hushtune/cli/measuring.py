@@ -124,7 +124,7 @@ def sweep(
 
     Variants that are finished are kept; an interrupted one resumes where it stopped.
 
-    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --report docs/FRONTIER.md[/bold]
+    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --report FRONTIER.md[/bold]
     """
     from hushtune.eval.sweep.frontier import (
         read_sweep,
@@ -196,7 +196,7 @@ def report_write(
 ) -> None:
     """Write a report as a page with pictures, and its headline into a README.
 
-    Example: [bold]hushtune report write runs/corpus/evaluation docs/RESULTS.md[/bold]
+    Example: [bold]hushtune report write runs/corpus/evaluation docs/reference/RESULTS.md[/bold]
     """
     from hushtune.eval.report.build import read_report
 
