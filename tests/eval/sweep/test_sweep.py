@@ -11,7 +11,7 @@ from hushtune.eval.sweep.sweep import run_sweep
 from hushtune.support.errors import CompileError, ConfigError
 
 REPORTS = {
-    name: PACKAGE_FOLDER.parent / "docs" / file
+    name: PACKAGE_FOLDER.parent / "docs/reference" / file
     for name, file in {"corpus": "FRONTIER.md", "pipelines": "PIPELINES.md"}.items()
 }
 
