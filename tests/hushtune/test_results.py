@@ -10,8 +10,7 @@ from hushtune.evaluate import BEGIN, END, readme_part, report_schema
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "reference"
-PAGES = ("RESULTS.md", "RESULTS-network.md")
-"""Of today's default; of a former one, a network with look-ups."""
+PAGES = ("RESULTS.md",)
 SYSTEMS = {"float", "quantized", "simulated", "fhe", "mfcc", "mfcc_fhe", "landmarks"}
 
 
@@ -46,8 +45,6 @@ def test_the_results_are_of_the_whole_corpus():
     for page in PAGES:
         conditions = protocols[page, "conditions"]
         assert conditions.folds == 10 and conditions.fhe_costs.clips >= 80
-    assert protocols["RESULTS-network.md", "segments"].folds == 10
-    assert protocols["RESULTS-network.md", "halves"].folds == 2
     for rows in costs:
         assert min(row.songs for row in rows) == 50
         assert max(row.songs for row in rows) == 8000
