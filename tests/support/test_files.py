@@ -2,7 +2,6 @@ import errno
 import multiprocessing
 import os
 import stat
-import time
 
 import pytest
 from hushtune.support.files import create_exclusively, replacing
@@ -12,8 +11,7 @@ SIZE = 200_000
 
 def race(path, mark, start, results):
     """Try to create the file at the very moment that another process does."""
-    while time.time() < start:
-        pass
+    start.wait(30)
     try:
         create_exclusively(path, bytes([mark]) * SIZE)
     except FileExistsError:
@@ -37,7 +35,7 @@ def test_one_of_two_racing_processes_writes_the_file(tmp_path, monkeypatch, link
     results = context.Queue()
     for attempt in range(10):
         path = tmp_path / f"keys-{attempt}"
-        start = time.time() + 0.1
+        start = context.Barrier(2)
         racers = [context.Process(target=race, args=(path, i, start, results)) for i in (1, 2)]
         for racer in racers:
             racer.start()
