@@ -11,11 +11,10 @@ from ...support.files import write_atomically
 from ...support.machine import Machine
 from ...support.units import readable_bytes
 from ..bench.cores import extrapolated
-from ..report.markdown import render_template, replace_part
+from ..report.markdown import render_template
 from .plots import draw_frontier
 from .schema import SweepResult, VariantResult
 
-BEGIN, END = "<!-- sweep: written by 'hushtune sweep --table' -->", "<!-- end of sweep -->"
 AGREEING = 1 - FheSettings().tolerance
 """The share of encrypted clips with the answer in the clear that a variant on the frontier needs:
 what an export asks for by default."""
@@ -75,7 +74,9 @@ def render(result: SweepResult, picture: str) -> str:
     days = sorted({v.created[:10] for v in result.variants})
     return render_template(
         "sweep.md.j2",
-        **_shared(result),
+        sweep=result,
+        variants=result.variants,
+        machines=machines(result.variants),
         days=" to ".join(dict.fromkeys([*days[:1], *days[-1:]])),
         best=best(result.variants) if result.variants else (),
         agreeing=AGREEING,
@@ -85,25 +86,6 @@ def render(result: SweepResult, picture: str) -> str:
         extrapolated=extrapolated,
         picture=picture,
     )
-
-
-def render_table(result: SweepResult) -> str:
-    """The sweep as one small table, as a README shows it."""
-    return render_template("sweep_table.md.j2", **_shared(result))
-
-
-def _shared(result: SweepResult) -> dict[str, object]:
-    """What both templates need."""
-    return {"sweep": result, "variants": result.variants, "machines": machines(result.variants)}
-
-
-def write_table(result: SweepResult, file: Path) -> None:
-    """Write the small table between the two markers of a file.
-
-    Raises:
-        ConfigError: the file lacks them.
-    """
-    replace_part(file, BEGIN, END, render_table(result))
 
 
 def read_sweep(report: Path) -> SweepResult | None:

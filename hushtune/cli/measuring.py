@@ -109,10 +109,6 @@ def sweep(
             "it holds already are kept."
         ),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Write a small table between the sweep markers of this file."),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -130,7 +126,6 @@ def sweep(
         read_sweep,
         summary,
         write_sweep,
-        write_table,
     )
     from hushtune.eval.sweep.settings import load_sweep
     from hushtune.eval.sweep.sweep import run_sweep
@@ -140,7 +135,7 @@ def sweep(
     # what makes the whole report, in one sitting or several, whichever variants this one measures
     options = [
         word
-        for name, value in (("--report", report), ("--table", table), ("--out", out))
+        for name, value in (("--report", report), ("--out", out))
         if value is not None
         for word in (name, str(value))
     ]
@@ -160,8 +155,6 @@ def sweep(
     for target in (folder / "FRONTIER.md", report):
         if target is not None:
             write_sweep(result, target)
-    if table is not None:
-        write_table(result, table)
     for variant in result.variants:
         console.print(summary(variant), markup=False)
     say(f"Report: {report or folder / 'FRONTIER.md'}")
