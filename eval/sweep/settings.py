@@ -101,8 +101,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in changes.items():
         under = result.get(key)
-        both = isinstance(value, dict) and isinstance(under, dict)
-        if both and value.get("kind", under.get("kind")) == under.get("kind"):
-            value = _merged(under, value)
+        if isinstance(value, dict) and isinstance(under, dict):
+            kinds = value.get("kind", under.get("kind")), under.get("kind")
+            value = _merged(under, value) if kinds[0] == kinds[1] else value
         result[key] = value
     return result
