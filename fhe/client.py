@@ -15,7 +15,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
 from concrete import fhe
 from concrete.ml.deployment import FHEModelClient
 
@@ -139,7 +138,7 @@ class Client:
                 f"clip of {seconds:.1f} s, shorter than the {signal.crop_seconds:g} s the network "
                 "was trained on: less certain",
             )
-        return self._front_end.query_image(torch.from_numpy(wave)).numpy(), notes
+        return self._front_end.query_features(wave), notes
 
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.

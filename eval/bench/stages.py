@@ -21,7 +21,7 @@ from ...configs.schema import Count
 from ...fhe.artifact import ArtifactConfig
 from ...fhe.ciphertexts import lengthen, shorten
 from ...fhe.circuit import LINEAR, PROOFS, Circuit, add_matrix
-from ...model.frontend import IMAGE_LIMIT, make_front_end
+from ...model.features import FEATURE_LIMIT, make_front_end
 from ...support.timing import timed
 from .processes import peak_bytes
 
@@ -45,13 +45,13 @@ def read_facts(work: Path, stage: str) -> dict[str, Any]:
 
 def _images(task: Task, count: int, seed: int) -> torch.Tensor:
     """What standardised images look like: float32 [count, channels, bands, columns]."""
-    shape = make_front_end(task.settings.signal, task.settings.spectrum).image_shape
+    shape = make_front_end(task.settings.signal, task.settings.spectrum).feature_shape
     inputs = task.settings.network.inputs
     if inputs is not None and inputs < math.prod(shape):
         shape = (inputs, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn((count, *shape), generator=generator)
-    return images.clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+    return images.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
 
 def compile_stage(task: Task, work: Path) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def compile_stage(task: Task, work: Path) -> dict[str, Any]:
         Network(settings.network, images.shape[1:], task.songs + 1, quantized=quantized)
         for quantized in (False, True)
     )
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     with torch.no_grad():
         # trained logits have a wider range than random ones: one row of weights that add up gives
         # the circuit the width, keys and cost of a trained network's

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...fhe.circuit import has_matrix
-from ...fhe.export.compile import build
+from ...fhe.export.artifact import build
 from ...fhe.export.execution import execute
 from ...fhe.number import Number
 from ...model.network import network_logits

@@ -138,7 +138,7 @@ def _result(
         songs=facts.songs,
         known_clips=int(main["known"].sum()),
         unknown_clips=int((~main["known"]).sum()),
-        features=math.prod(run.front_end().image_shape),
+        features=math.prod(run.front_end().feature_shape),
         float_accuracy=accuracy(judged[FLOAT]),
         quantized_accuracy=shown,
         encrypted_clips=len(executed),

@@ -57,7 +57,7 @@ class Layouts:
 
         client = Client(artifact)
         client.create_keys()
-        image = np.zeros(client.artifact.front_end().image_shape, np.float32)
+        image = np.zeros(client.artifact.front_end().feature_shape, np.float32)
         artifact_id = client.artifact.id
         keys = Envelope.unpack(client.evaluation_keys(), b"E", artifact_id).payload
         query = Envelope.unpack(client.encrypt_image(image), b"Q", artifact_id).payload

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import HEADROOM, export
-from hushtune.model.frontend import IMAGE_LIMIT
+from hushtune.fhe.export.calibrate import HEADROOM
+from hushtune.model.features import FEATURE_LIMIT
 from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_test_clips
 
@@ -14,8 +14,8 @@ from hushtune.service.layout import Layouts
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 def execute(sides, image):
@@ -54,7 +54,7 @@ def test_a_clip_beyond_all_others_does_not_wrap_around(sides, linear_run, artifa
     network = linear_run.network(quantized=True)
     logits = network_logits(network, torch.from_numpy(calibration))
     furthest = calibration[np.abs(logits).max(1).argmax()]
-    image = np.clip(0.98 * HEADROOM * furthest, -IMAGE_LIMIT, IMAGE_LIMIT).astype(np.float32)
+    image = np.clip(0.98 * HEADROOM * furthest, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32)
     clear = network_logits(network, torch.from_numpy(image[None]))[0]
     assert np.abs(clear).max() > np.abs(logits).max()
     assert execute(sides, image) == pytest.approx(clear, abs=0.05 * clear.std())
@@ -64,7 +64,7 @@ def test_a_service_accepts_such_an_artifact_and_its_messages(sides, artifact):
     check_client_zip(artifact / "client" / "client.zip")
     client, _, _ = sides
     layouts = Layouts.measure(artifact)
-    image = np.zeros(client.artifact.front_end().image_shape, np.float32)
+    image = np.zeros(client.artifact.front_end().feature_shape, np.float32)
     for layout, data, kind in (
         (layouts.evaluation_keys, client.evaluation_keys(), b"E"),
         (layouts.query, client.encrypt_image(image), b"Q"),

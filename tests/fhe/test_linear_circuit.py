@@ -9,7 +9,7 @@ import pytest
 from concrete import fhe
 from hushtune.fhe.circuit import LINEAR, Circuit
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import export
+from hushtune.fhe.export.artifact import export
 from hushtune.fhe.linear import Frame, LinearCircuit
 from hushtune.fhe.server import Server
 from hushtune.support.errors import ArtifactError, ProtocolError
@@ -18,15 +18,15 @@ rng = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 @pytest.fixture(scope="module")
 def queries(sides):
     """Three encrypted images and their evaluation keys, as Concrete serialises them."""
     client, _, _ = sides
-    shape = client.artifact.front_end().image_shape
+    shape = client.artifact.front_end().feature_shape
     made = [client.encrypt_image(rng.normal(size=shape).astype(np.float32)) for _ in range(3)]
     payloads = [Envelope.unpack(query, b"Q", client.artifact.id).payload for query in made]
     uploaded = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import export
 from hushtune.fhe.linear import Frame
 from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 @pytest.fixture(scope="module")
