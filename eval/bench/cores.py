@@ -66,12 +66,14 @@ def _time(artifact: Path) -> float:
     from ...fhe.server import Server
 
     client, server = Client(artifact), Server(artifact)
-    client.create_keys()
-    keys = server.load_keys(client.evaluation_keys())
+    keys = None
+    if not client.fresh_keys:
+        client.create_keys()
+        keys = server.load_keys(client.evaluation_keys())
     seconds: list[float] = []
     for image in np.load(artifact / "owner" / "calibration.npy"):
         _, costs = measure_query(
-            partial(client.encrypt_image, image), lambda query: server.run(query, keys), len
+            partial(client.encrypt_features, image), lambda query: server.run(query, keys), len
         )
         seconds.append(costs.compute_seconds)
         if len(seconds) > QUERIES or sum(seconds[1:]) > ENOUGH_SECONDS:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...configs.schema import Config
-from ...fhe.artifact import ArtifactConfig
+from ...fhe.manifest import ArtifactConfig
 from ...support.errors import ConfigError
 from ...support.files import write_atomically
 from ...support.machine import available_cores

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...fhe.circuit import has_matrix
+from ...fhe.circuit import LINEAR
 from ...fhe.export.artifact import build
 from ...fhe.export.execution import execute
-from ...fhe.number import Number
+from ...fhe.manifest import Manifest
 from ...model.network import network_logits
 from ...support.journal import Journal, digest_of
 from ...training.data.pool import TrainingData
@@ -55,7 +55,7 @@ def predict_encrypted(
     """
     folder = run.path("artifact.partial")
     module, manifest = build(run, folder, data=data, announce=announce)
-    number = Number.of_manifest(manifest)
+    number = manifest.number
     journal = Journal(run.path(EXECUTED), _circuit_digest(run, manifest))
     done = execute(folder, module, images[sample].numpy(), title="Real FHE", journal=journal)
     decision = run.decision(quantized=True)
@@ -68,11 +68,11 @@ def predict_encrypted(
     if number is not None:
         logits = network_logits(run.network(quantized=True), images)
         _add_classes(table, NUMBER, number.classes(logits), np.arange(len(images)))
-    circuit = manifest["circuit"]
+    circuit = manifest.circuit
     measured = {
-        "fhe_costs": FheCosts(clips=len(sample), pbs=circuit["pbs"], **done.costs),
+        "fhe_costs": FheCosts(clips=len(sample), pbs=circuit.pbs, **done.costs.model_dump()),
         "fhe_compute_seconds": done.compute_seconds,
-        "widest_bits": circuit["widest_bits"],
+        "widest_bits": circuit.widest_bits,
         "seconds_by_cores": seconds_by_cores(folder, cores),
     }
     shutil.rmtree(folder)
@@ -89,8 +89,9 @@ def _add_classes(
     table.add(name, named[:, None], score, Thresholds(0.0, 0.0), places=places)
 
 
-def _circuit_digest(run: Run, manifest: dict) -> str:
+def _circuit_digest(run: Run, manifest: Manifest) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
-    settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
-    settings.append(has_matrix(manifest))
+    number = None if manifest.number is None else manifest.number.to_json()
+    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions]
+    settings.append(f"server/{LINEAR}" in manifest.files)
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
