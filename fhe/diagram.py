@@ -6,32 +6,32 @@ from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer
 from ..model.frontend import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
-from .artifact import ArtifactConfig
+from .manifest import ArtifactConfig, Manifest
 
 LEFT = 42
 """Width of the client's side."""
 
 
-def draw_pipeline(manifest: dict) -> str:
+def draw_pipeline(manifest: Manifest) -> str:
     """Who computes what: the client in the clear, the server on ciphertext.
 
     Args:
         manifest: of an artifact.
     """
-    config = ArtifactConfig.model_validate(manifest["config"])
-    songs, costs = len(manifest["catalogue"]), manifest["costs"]
-    number = manifest["number"] is not None
+    config = manifest.config
+    songs, costs = len(manifest.catalogue), manifest.costs
+    number = manifest.number is not None
     rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
     before = [("clip, 1 to 20 s", ""), *((f" | {step}", "") for step in _client_steps(config))]
     server = _server_steps(config, songs, number)
     after = [("title and artist, or unknown", "")]
     if not number:
-        after.insert(0, (" | rank, weigh the best against the others", ""))
+        after.insert(0, (" | rank, open-set decision", ""))
     rows += before
-    rows.append((_arrow("encrypt", costs.get("query_bytes"), ">"), server[0]))
+    rows.append((_arrow("encrypt", costs and costs.query_bytes, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
     told = "digits of one number" if number else f"{songs + 1:,} logits"
-    rows.append((_arrow("decrypt", costs.get("response_bytes"), "<"), told))
+    rows.append((_arrow("decrypt", costs and costs.response_bytes, "<"), told))
     rows += after
     return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
 
@@ -64,7 +64,7 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
 
 
 def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
-    """The layers, with the look-ups each takes."""
+    """The layers, with the PBS each takes."""
     shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
     steps = []
     for layer in config.network.layers:
@@ -81,5 +81,5 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
     steps.append(f"linear layer: {songs + 1:,} logits")
     if number:
-        steps += ["level of each song, spread of all", "tournament, verdict, way back"]
+        steps += ["level of each song, L1 norm of all", "tournament, decision, backtracking"]
     return steps

@@ -62,7 +62,8 @@ class Recognizer:
     @property
     def expected_seconds(self) -> float:
         """What a query took the server on the machine that exported the artifact."""
-        return float(self.artifact.manifest["costs"]["compute_seconds"])
+        costs = self.artifact.manifest.costs
+        return costs.compute_seconds if costs else 0.0
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
@@ -77,12 +78,12 @@ class Recognizer:
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
         """
-        image, notes = self.client.image(clip)
+        features, notes = self.client.features(clip)
         if self.mode != "execute":
-            answer, seconds = timed(lambda: self._answer(image, top, notes))
+            answer, seconds = timed(lambda: self._answer(features, top, notes))
             return replace(answer, costs=QueryCosts(compute_seconds=seconds))
         answer, costs = measure_query(
-            lambda: self.client.encrypt_image(image),
+            lambda: self.client.encrypt_features(features),
             lambda query: self._run(query, on_progress),
             lambda response: self.client.decrypt(response, top=top, notes=notes),
         )
@@ -98,7 +99,9 @@ class Recognizer:
                 on_progress(time.perf_counter() - started)
             return running.result()
 
-    def _open_keys(self, path: Path) -> EvaluationKeys:
+    def _open_keys(self, path: Path) -> EvaluationKeys | None:
+        if self.client.fresh_keys:
+            return None
         if path.exists():
             self.client.load_keys(path)
         else:

@@ -27,7 +27,6 @@ def save_owner_part(folder: Path, network: Network, calibration: npt.NDArray[np.
         network: quantized.
         calibration: features it was compiled with, float32 [clips, channels, bands, columns].
     """
-    (folder / NETWORK).parent.mkdir()
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(state, folder / NETWORK)
     save_array(folder / CALIBRATION, calibration)
@@ -40,7 +39,7 @@ def load_network(artifact: Artifact) -> Network:
         ArtifactError: the file cannot be read, or is of another network.
     """
     shape, settings = artifact.front_end().image_shape, artifact.config.network
-    network = Network(settings, shape, len(artifact.songs) + 1, quantized=True)
+    network = Network(settings, shape, artifact.manifest.unknown + 1, quantized=True)
     try:
         network.load_state_dict(load_file(artifact.folder / NETWORK))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -61,7 +61,7 @@ class ClientPart:
     @classmethod
     def of(cls, artifact: Artifact) -> "ClientPart":
         """Pack what the manifest names, always to the same bytes."""
-        names = sorted(name for name in artifact.manifest["files"] if name.startswith("client/"))
+        names = sorted(name for name in artifact.manifest.files if name.startswith("client/"))
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in ["manifest.json", *names]:
@@ -167,23 +167,23 @@ def _add_metrics(app: FastAPI, queries: Queries, authenticate: Callable) -> None
 def _add_artifact(app: FastAPI, queries: Queries, authenticate: Callable, tokens: bool) -> None:
     artifact, settings = queries.artifact, queries.settings
     part, manifest = ClientPart.of(artifact), artifact.manifest
-    costs = manifest["costs"]
+    costs = manifest.costs
 
     @app.get("/v1/info", tags=["artifact"], dependencies=[Depends(authenticate)],
              responses=_errors(401))  # fmt: skip
     async def info() -> models.Info:
         """The artifact served, its costs, the limits."""
         return models.Info(
-            artifact=manifest["id"],
-            name=manifest["name"],
-            songs=len(manifest["catalogue"]),
-            created=manifest["created"],
-            versions=manifest["versions"],
+            artifact=manifest.id,
+            name=manifest.name,
+            songs=len(manifest.catalogue),
+            created=manifest.created,
+            versions=manifest.versions,
             server_version=hushtune.__version__,
             client_part=models.ClientPart(sha256=part.sha256, bytes=len(part.data)),
-            evaluation_key_bytes=costs["evaluation_key_bytes"],
-            query_bytes=costs["query_bytes"],
-            response_bytes=costs["response_bytes"],
+            evaluation_key_bytes=costs.evaluation_key_bytes,
+            query_bytes=costs.query_bytes,
+            response_bytes=costs.response_bytes,
             expected_seconds=round(queries.expected_seconds, 3),
             tokens_required=tokens,
             limits=models.Limits(
@@ -352,12 +352,12 @@ def _add_queries(app: FastAPI, queries: Queries, authenticate: Callable) -> None
 
 def largest_upload(artifact: Artifact, settings: ServiceSettings) -> int:
     """Most bytes that evaluation keys may have."""
-    return settings.largest_upload or 2 * artifact.manifest["costs"]["evaluation_key_bytes"]
+    return settings.largest_upload or 2 * artifact.manifest.costs.evaluation_key_bytes
 
 
 def largest_query(artifact: Artifact) -> int:
     """Most bytes that a query may have; all of an artifact's have the same number."""
-    return 2 * artifact.manifest["costs"]["query_bytes"]
+    return 2 * artifact.manifest.costs.query_bytes
 
 
 def _key_answer(identifier: str, record) -> models.KeyAnswer:

@@ -16,7 +16,6 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from hushtune.fhe.ciphertexts import find_blobs
 from hushtune.support.files import replacing
 
@@ -47,21 +46,17 @@ class Layouts:
     """The layouts of all that a client sends."""
 
     evaluation_keys: Layout
-    query: Layout
 
     @classmethod
     def measure(cls, artifact: Path) -> "Layouts":
-        """Make a key set and a query as a client would, and note their layouts (seconds)."""
+        """Make a key set as a client would, and note its layout (seconds)."""
         from hushtune.fhe.client import Client
         from hushtune.fhe.envelope import Envelope
 
         client = Client(artifact)
         client.create_keys()
-        image = np.zeros(client.artifact.front_end().image_shape, np.float32)
-        artifact_id = client.artifact.id
-        keys = Envelope.unpack(client.evaluation_keys(), b"E", artifact_id).payload
-        query = Envelope.unpack(client.encrypt_image(image), b"Q", artifact_id).payload
-        return cls(Layout.of(keys), Layout.of(query))
+        keys = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload
+        return cls(Layout.of(keys))
 
     @classmethod
     def kept(cls, path: Path, artifact: Path) -> "Layouts":

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.client import query_bytes
 from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
 from hushtune.fhe.envelope import digest_of as digest_of_envelope
 
 from hushtune.service.errors import Refusal, disk_full
-from hushtune.service.layout import Layouts
 from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
 from hushtune.service.settings import ServiceSettings
@@ -37,7 +37,7 @@ class Queries:
     def __init__(self, artifact: Artifact, settings: ServiceSettings):
         self.artifact, self.settings = artifact, settings
         self.metrics = Metrics()
-        self.expected_seconds: float = artifact.manifest["costs"]["compute_seconds"]
+        self.expected_seconds: float = artifact.manifest.costs.compute_seconds
         self.stopping = False
         self.store = Store(
             settings.data,
@@ -48,7 +48,6 @@ class Queries:
             retention=settings.retention,
         )
         self._layout_file = settings.data / f"layout-{artifact.id.hex()[:32]}.json"
-        self._layouts: Layouts | None = None
         self.workers = Workers(
             WorkerSettings(
                 artifact=artifact.folder.resolve(),
@@ -206,9 +205,7 @@ class Queries:
             raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
         if query[KEY_ID] != key.key_id:
             raise Refusal(422, "other_keys", "query: encrypted with other keys than these.")
-        if self._layouts is None:
-            self._layouts = Layouts.from_json(self._layout_file.read_text("utf-8"))  # by a worker
-        if not self._layouts.query.fits(memoryview(query)[HEADER_BYTES:]):
+        if len(query) != query_bytes(self.artifact):
             raise Refusal(
                 422, "unreadable", "query: not encrypted with this artifact's parameters."
             )
