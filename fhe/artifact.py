@@ -23,7 +23,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..model.frontend import FrontEnd
+from ..model.features import FrontEnd, load_front_end
 from ..support.errors import ArtifactError
 from .heads import AnswerHead, head_of
 from .manifest import ArtifactConfig, Manifest
@@ -79,8 +79,15 @@ class Artifact:
         return head_of(self.manifest)
 
     def front_end(self) -> FrontEnd:
-        """The front end, with the statistics of the training features and which are selected."""
-        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder / "client")
+        """The front end, with the statistics and the selected features of training.
+
+        Raises:
+            ArrayFileError: a file of it is not what the settings ask for.
+        """
+        config = self.config
+        return load_front_end(
+            config.signal, config.spectrum, self.folder / "client", selected=config.network.inputs
+        )
 
 
 def installed_versions() -> dict[str, str]:

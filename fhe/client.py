@@ -19,7 +19,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..model.audio import read_clip
@@ -63,6 +62,13 @@ class Client:
     def fresh_keys(self) -> bool:
         """Whether every query gets a key of its own, because the server needs none."""
         return not self.artifact.manifest.encryption.has_evaluation_keys
+
+    @property
+    def response_bytes(self) -> int:
+        """How long every response is."""
+        words = self.artifact.manifest.encryption.response_words
+        bits = self.artifact.config.fhe.response_bits
+        return HEADER_BYTES + truncated_bytes(words, bits)
 
     @property
     def key_id(self) -> bytes:
@@ -146,7 +152,7 @@ class Client:
                 f"clip of {seconds:.1f} s, shorter than the {signal.crop_seconds:g} s the network "
                 "was trained on: less certain",
             )
-        return self._front_end.query_image(torch.from_numpy(wave)).numpy(), notes
+        return self._front_end.query_features(wave), notes
 
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.
@@ -270,14 +276,3 @@ class Client:
             "response: computed with another client's keys, or answered long ago. Load the key "
             "file with which the query was encrypted."
         )
-
-
-def query_bytes(artifact: Artifact) -> int:
-    """How long every query for an artifact is."""
-    return HEADER_BYTES + 8 * artifact.manifest.encryption.query_words
-
-
-def response_bytes(artifact: Artifact) -> int:
-    """How long every response of an artifact is."""
-    words = artifact.manifest.encryption.response_words
-    return HEADER_BYTES + truncated_bytes(words, artifact.config.fhe.response_bits)

@@ -3,7 +3,7 @@
 import math
 
 from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer, RawSamples
-from ..model.frontend import make_front_end
+from ..model.features import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
 from .manifest import ArtifactConfig, Manifest
@@ -45,7 +45,7 @@ def _arrow(word: str, count: int | None, head: str) -> str:
 
 def _client_steps(config: ArtifactConfig) -> list[str]:
     front_end = make_front_end(config.signal, config.spectrum)
-    channels, bands, columns = front_end.whole_shape
+    channels, bands, columns = front_end.full_shape
     values = channels * bands * columns
     bits = config.network.input_bits
     if isinstance(config.spectrum, RawSamples):
@@ -65,7 +65,7 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
 
 def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
     """The layers, with the PBS each takes."""
-    shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
+    shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).full_shape
     steps = []
     for layer in config.network.layers:
         before, shape = shape, shape_after(layer, shape)

@@ -106,6 +106,8 @@ LARGEST_KEYS_BYTES = 4_000_000_000
 """Evaluation keys in memory; the largest circuits that were ever measured here need a tenth."""
 MOST_VALUES = 1 << 20
 """Of a query or a response."""
+FEWEST_INPUTS = 22
+"""The words of fewer cannot be told from the rest of Concrete's messages."""
 MOST_WORDS = 1 << 28
 """Of a query or a response: 2 GiB."""
 
@@ -198,6 +200,8 @@ class Encryption(Record):
                 raise ValueError(f"GLWE shape {shape}: not on Hushtune's list, or not its key's")
         if max(self.input.size, self.output.size) > MOST_VALUES:
             raise ValueError(f"more than {MOST_VALUES:,} values")
+        if self.input.size < FEWEST_INPUTS:
+            raise ValueError(f"input of {self.input.size} values, expected {FEWEST_INPUTS} or more")
         if self.response_words > MOST_WORDS:
             raise ValueError(f"responses of more than {MOST_WORDS:,} words")
         if self.key_bytes > LARGEST_KEYS_BYTES:

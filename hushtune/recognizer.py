@@ -32,7 +32,8 @@ class Recognizer:
             ``simulate`` and ``clear`` the client and owner parts.
         mode: ``execute`` for real FHE; ``simulate`` for Concrete's simulation of it; ``clear`` for
             the quantized network without encryption.
-        keys: key file, made where it does not exist; in the user's data folder where None.
+        keys: key file of a circuit that needs evaluation keys, made where it does not exist; in
+            the user's data folder where None.
 
     Raises:
         ArtifactError: missing, changed, or made with other versions.
@@ -63,7 +64,7 @@ class Recognizer:
     def expected_seconds(self) -> float:
         """What a query took the server on the machine that exported the artifact."""
         costs = self.artifact.manifest.costs
-        return costs.compute_seconds if costs else 0.0
+        return 0.0 if costs is None else costs.compute_seconds
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None

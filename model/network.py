@@ -25,7 +25,7 @@ from ..configs.schema import (
     NetworkSettings,
     PoolLayer,
 )
-from .frontend import IMAGE_LIMIT
+from .features import FEATURE_LIMIT
 
 WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8, 5: 5.0, 6: 6.0, 7: 7.0, 8: 8.0}
 """Where weights are first clipped, in their standard deviations, by bits; learned from there.
@@ -50,8 +50,8 @@ class InputQuant(Int8ActPerTensorFloat):
     """The fixed scale of standardised image values."""
 
     scaling_impl_type = ScalingImplType.CONST
-    min_val = -IMAGE_LIMIT
-    max_val = IMAGE_LIMIT
+    min_val = -FEATURE_LIMIT
+    max_val = FEATURE_LIMIT
 
 
 class AccumulatorRounding(nn.Module):
@@ -151,16 +151,16 @@ class Network(nn.Module):
 
     Args:
         settings: layers and bits.
-        image_shape: channels, bands, columns.
+        feature_shape: channels, bands, columns.
         classes: known songs plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
-            network by `adopt`.
+            network by `load_from_float`.
     """
 
     def __init__(
         self,
         settings: NetworkSettings,
-        image_shape: tuple[int, int, int],
+        feature_shape: tuple[int, int, int],
         classes: int,
         *,
         quantized: bool,
@@ -177,7 +177,7 @@ class Network(nn.Module):
             else nn.Identity()
         )
         self.blocks = nn.ModuleList()
-        shape: tuple[int, ...] = image_shape
+        shape: tuple[int, ...] = feature_shape
         self.positions = 1
         for layer in settings.layers:
             before, shape = shape, shape_after(layer, shape)
@@ -227,7 +227,7 @@ class Network(nn.Module):
         step = float(scale * self.head.quant_weight().scale)
         return step if self.exported else step / self.positions
 
-    def adopt(self, twin: "Network", images: Tensor | None = None) -> None:
+    def load_from_float(self, twin: "Network", images: Tensor | None = None) -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them.
 
         Args:

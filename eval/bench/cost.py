@@ -34,7 +34,7 @@ from ...fhe.circuit import LINEAR, Circuit
 from ...fhe.manifest import ArtifactConfig, InputQuantizer
 from ...fhe.parameters import Encryption
 from ...fhe.schemes.concrete import ConcreteClient, Keys
-from ...model.frontend import IMAGE_LIMIT, make_front_end
+from ...model.features import FEATURE_LIMIT, make_front_end
 from ...support.errors import ConfigError
 from ...support.files import write_atomically
 from ...support.timing import timed
@@ -304,13 +304,13 @@ def _median(seconds: list[float]) -> float:
 
 def _images(task: Task, count: int, seed: int) -> torch.Tensor:
     """What standardised images look like: float32 [count, channels, bands, columns]."""
-    shape = make_front_end(task.settings.signal, task.settings.spectrum).image_shape
+    shape = make_front_end(task.settings.signal, task.settings.spectrum).feature_shape
     inputs = task.settings.network.inputs
     if inputs is not None and inputs < math.prod(shape):
         shape = (inputs, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn((count, *shape), generator=generator)
-    return images.clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+    return images.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
 
 def compile_stage(task: Task, work: Path) -> dict:
@@ -329,7 +329,7 @@ def compile_stage(task: Task, work: Path) -> dict:
         Network(settings.network, images.shape[1:], task.songs + 1, quantized=quantized)
         for quantized in (False, True)
     )
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     with torch.no_grad():
         # trained logits reach further than random ones: one row of weights that add up gives
         # the circuit the width, keys and cost of a trained network's

@@ -38,7 +38,7 @@ def load_network(artifact: Artifact) -> Network:
     Raises:
         ArtifactError: the file cannot be read, or is of another network.
     """
-    shape, settings = artifact.front_end().image_shape, artifact.config.network
+    shape, settings = artifact.front_end().feature_shape, artifact.config.network
     network = Network(settings, shape, artifact.manifest.unknown + 1, quantized=True)
     try:
         network.load_state_dict(load_file(artifact.folder / NETWORK))
@@ -56,7 +56,7 @@ def load_calibration(artifact: Artifact) -> npt.NDArray[np.float32]:
     try:
         # mapped, so that a header that promises more than the file holds allocates nothing
         stored = np.load(artifact.folder / CALIBRATION, mmap_mode="r", allow_pickle=False)
-        if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().image_shape:
+        if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().feature_shape:
             raise ValueError(f"{stored.dtype} of shape {stored.shape}")
     except (OSError, ValueError) as error:
         raise _unreadable(artifact, CALIBRATION, error) from error

@@ -1,6 +1,6 @@
 """A client of a Hushtune service: a clip in, an answer out; only ciphertext leaves this machine.
 
-The client part of the artifact is fetched once and cached by its hash. A circuit without evaluation
+The client part of the artifact is fetched once and cached by its id. A circuit without evaluation
 keys is asked with a fresh key each time; for others the keys are made, kept and uploaded once, and
 renewed after a number of queries and days.
 """
@@ -198,15 +198,13 @@ class AsyncRemoteClient:
             )
         size = len(query)
         tell(Progress("sending", sent_bytes=size, query=query))
-        from hushtune.fhe.client import response_bytes
-
         name = f"/v1/queries/{await self._send(query, upload)}"
         try:
             seconds = await self._wait(name, size, tell)
             reply = await self._transport.request(
                 "GET",
                 f"{name}/response",
-                limit=response_bytes(client.artifact),
+                limit=client.response_bytes,
                 tell=lambda n: tell(Progress("receiving", sent_bytes=size, received_bytes=n)),
                 persist=True,
             )

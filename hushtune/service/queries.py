@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.client import query_bytes
 from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
 from hushtune.fhe.envelope import digest_of as digest_of_envelope
 
@@ -205,7 +204,7 @@ class Queries:
             raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
         if query[KEY_ID] != key.key_id:
             raise Refusal(422, "other_keys", "query: encrypted with other keys than these.")
-        if len(query) != query_bytes(self.artifact):
+        if len(query) != HEADER_BYTES + 8 * self.artifact.manifest.encryption.query_words:
             raise Refusal(
                 422, "unreadable", "query: not encrypted with this artifact's parameters."
             )

@@ -61,7 +61,7 @@ def artifact(run):
 
 def test_the_client_only_resamples_and_scales(artifact, tiny_clips):
     client = Client(artifact)
-    assert client.artifact.front_end().image_shape == (1, 40, 200)
+    assert client.artifact.front_end().feature_shape == (1, 40, 200)
     image, _ = client.features(tiny_clips[0][1])
     wave, _ = read_clip(tiny_clips[0][1], 2000)
     assert np.corrcoef(image.ravel()[: len(wave)], wave[: image.size])[0, 1] > 0.98
