@@ -24,7 +24,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
 
 from ...configs.schema import ModulationSpectrum, SignalSettings
 from .base import Features, FrontEnd, Places, Shape
@@ -168,10 +167,12 @@ class ModulationFrontEnd(FrontEnd):
         """Per-channel energy normalisation: [clips, bands, frames] -> the same shape."""
         frames = PCEN_SECONDS * self.signal.sample_rate_hz / self._mel.hop
         share = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
+        from scipy.signal import lfilter  # here, for it takes most of a client's imports
+
         first = power[..., :1]
         numerator = np.array([share], np.float32)
         denominator = np.array([1.0, share - 1.0], np.float32)
-        smooth = first + scipy.signal.lfilter(numerator, denominator, power - first)
+        smooth = first + lfilter(numerator, denominator, power - first)
         gain = np.exp(-PCEN_GAIN * np.log(smooth + np.float32(1e-6)))
         bias = np.float32(PCEN_BIAS)
         return np.asarray(np.sqrt(power * gain + bias) - np.sqrt(bias), np.float32)
