@@ -161,22 +161,22 @@ def _too_large(limit: int) -> Refusal:
 
 
 class Places:
-    """Places for uploads, of which a client with a name may take its share."""
+    """Places for uploads, of which a client may take its share."""
 
     def __init__(self, number: int):
         self.number, self.share = number, max(1, min(2, number // 2))
         self.taken: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
+    def place(self, client: str) -> Iterator[None]:
         """A place; refused where there is none."""
-        if owner and self.taken[owner] >= self.share:
+        if self.taken[client] >= self.share:
             raise Refusal(429, "too_many_uploads", f"{self.share} uploads of yours run already.", 5)
         if self.taken.total() >= self.number:
             raise Refusal(503, "too_many_uploads", f"{self.number} uploads run already.", 5)
-        self.taken[owner] += 1
+        self.taken[client] += 1
         try:
             yield
         finally:
-            self.taken[owner] -= 1
+            self.taken[client] -= 1
             self.taken += Counter()  # forgets who has none

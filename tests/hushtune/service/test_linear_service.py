@@ -1,4 +1,6 @@
-"""The service with an artifact as it is shipped: without look-ups, computed as a product."""
+"""The service with an artifact as it is shipped: without PBS, computed as a product."""
+
+import sqlite3
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from hushtune.fhe.export.compile import export
 from hushtune.fhe.linear import Frame
 from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits
+
+OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def dave(person, artifact, tiny_clips):
 
 
 def test_its_response_is_the_networks_logits(live, carol, linear_run, tiny_clips, artifact):
-    response = live.response(live.submit(live.upload(carol.keys), carol.query).json()["id"])
+    response = live.response(live.submit(None, carol.query).json()["id"])
     image, _ = carol.client.image(tiny_clips[0][1])
     clear = network_logits(linear_run.network(quantized=True), torch.from_numpy(image[None]))[0]
     decrypted = carol.client.decrypt_logits(response)
@@ -44,11 +48,45 @@ def test_its_response_is_the_networks_logits(live, carol, linear_run, tiny_clips
 
 
 def test_what_its_clients_do_not_send_is_refused(live, carol, dave):
-    key = live.upload(carol.keys)
     for name, (body, code) in carol.bad_queries(dave).items():
-        answer = live.submit(key, body)
+        answer = live.submit(None, body)
+        if name == "foreign":  # without keys nobody is
+            assert answer.status_code == 202
+            continue
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, code), name
-    assert live.submit(key, carol.query).status_code == 202
+    assert live.submit(None, carol.query).status_code == 202
+
+
+def test_keys_are_neither_needed_nor_taken(live, carol):
+    assert live.http.get("/v1/info").json()["keys"] == "none"
+    refused = live.http.post("/v1/keys", content=carol.keys, headers=OCTETS)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "keys_not_used")
+    assert "/v1/queries" in refused.json()["error"]["message"]
+    assert live.submit("x" * 43, carol.query).status_code == 404
+
+
+def test_every_query_may_have_a_key_of_its_own(live, person, artifact, tiny_clips):
+    answers = []
+    for _ in range(2):
+        fresh = person(artifact, tiny_clips[0][1])
+        query = live.submit(None, fresh.query).json()["id"]
+        answers.append(fresh.client.decrypt(live.response(query)).text)
+        assert live.http.delete(f"/v1/queries/{query}").status_code == 204
+        assert live.http.get(f"/v1/queries/{query}").status_code == 404
+    assert answers[0] == answers[1]
+    with sqlite3.connect(live.data / "store.sqlite3") as db:
+        assert db.execute("SELECT COUNT(*) FROM keys").fetchone()[0] == 0
+
+
+def test_its_queries_are_counted_by_the_hour(start_server, artifact, carol):
+    counting = start_server("--workers", "1", "--queries-per-hour", "2", artifact=artifact)
+    for _ in range(2):
+        counting.response(counting.submit(None, carol.query).json()["id"])
+    full = counting.submit(None, carol.query)
+    assert (full.status_code, full.json()["error"]["code"]) == (429, "hour_is_full")
+    assert 3000 < int(full.headers["retry-after"]) <= 3600
+    assert counting.submit(None, carol.query, counting.elsewhere).status_code == 202
+    counting.kill()
 
 
 def test_nothing_of_the_clip_crosses(carol, tiny_clips):
