@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..support.errors import ConfigError
+from .renames import renamed_settings
 from .schema import Config
 
 PACKAGE_FOLDER = Path(__file__).parent
@@ -62,6 +63,9 @@ def parse_config(data: dict, *, name: str, folder: Path) -> Config:
     Raises:
         ConfigError: every problem found, one a line.
     """
+    renamed = list(renamed_settings(data))
+    if renamed:
+        raise ConfigError("\n".join(f"{name}: {line}" for line in renamed))
     try:
         config = Config.model_validate(data)
     except ValidationError as error:

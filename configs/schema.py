@@ -88,15 +88,16 @@ Catalogue = Annotated[
 
 
 class SplitSettings(Settings):
-    """Which tracks are enrolled, which teach "unknown", which test it."""
+    """Which tracks are enrolled, and which unknown songs train and test their rejection."""
 
     enrolled: Annotated[int, Field(strict=True, ge=2)] | None = None
     """Tracks to enrol at most, drawn at random; the others are left out. All where null."""
-    unknown_train: Annotated[int, Field(strict=True, ge=3)] = 60
-    """Tracks (about: whole artists are moved) that teach "unknown" and set the verdict's
-    threshold."""
+    known_unknowns: Annotated[int, Field(strict=True, ge=3)] = 60
+    """Known unknowns: tracks that are not enrolled, train the class "unknown" and set the threshold
+    of the open-set decision. About so many, because artists are moved whole."""
     unknown_test: Count = 60
-    """Tracks (about, likewise) never seen in training, for measuring rejection."""
+    """Tracks never used in training, to measure how many clips of unknown songs are rejected.
+    About so many, likewise."""
 
 
 class SignalSettings(Settings):
@@ -139,7 +140,7 @@ class MelSpectrum(Settings):
 
 
 class ModulationSpectrum(Settings):
-    """The shift-invariant spectrum: FFTs over time of every band (see docs/DESIGN.md)."""
+    """The shift-invariant spectrum: FFTs over time of every band (see the docs, front end)."""
 
     kind: Literal["modulation"] = "modulation"
     window_seconds: Annotated[float, Field(ge=0.5, le=20)] = 2.5
@@ -156,25 +157,26 @@ class ModulationSpectrum(Settings):
     the band's mean over the clip, or per-channel energy normalisation, which is relative to what
     the band did just before."""
     bins: Annotated[int, Field(strict=True, ge=1, le=128)] = 8
-    """Modulation bins kept, from 1/window_seconds Hz upwards."""
+    """Modulation bins used, from 1/window_seconds Hz upwards."""
     distances: Annotated[tuple[Count, ...], Field(max_length=8)] = (1, 2, 4)
-    """Band distances whose phase relations are kept; each adds two channels."""
-    levels: bool = True
-    """Add a channel with the long-term spectrum: as many quantiles over time as there are bins."""
+    """Band distances whose phase relations are used; each adds two channels."""
+    quantiles: bool = True
+    """Add a channel of spectral quantiles, the long-term spectrum: as many quantiles over time as
+    there are bins."""
 
 
-class Audio(Settings):
-    """No spectrum at all: the samples themselves, of unit power, in blocks. The server does the
-    rest, beginning with a filter bank."""
+class RawSamples(Settings):
+    """The samples themselves, at unit power, in blocks; no spectrum. The server does the rest,
+    beginning with a filter bank."""
 
-    kind: Literal["audio"]
+    kind: Literal["samples"]
     rate_hz: Annotated[int, Field(strict=True, ge=1000, le=16000)] = 4000
     """Samples encrypted a second."""
     block: Annotated[int, Field(strict=True, ge=16, le=4000)] = 320
     """Samples in a block: the step of the filter bank."""
 
 
-Spectrum = Annotated[MelSpectrum | ModulationSpectrum | Audio, Field(discriminator="kind")]
+Spectrum = Annotated[MelSpectrum | ModulationSpectrum | RawSamples, Field(discriminator="kind")]
 
 
 class AugmentSettings(Settings):
@@ -187,7 +189,7 @@ class AugmentSettings(Settings):
     """CSV or folder of impulse responses; synthesised rooms where none is given."""
     noisy: Probability = 0.25
     """Share of renderings with noise mixed into the waveform (test clips: all). The others get
-    theirs in each training batch, see ``training.remix``."""
+    theirs in each training batch, see ``training.noise_share``."""
     snr_db: Range = (0.0, 20.0)
     """Signal-to-noise ratio, drawn evenly between the two, in dB."""
     test_snr_db: Annotated[tuple[float, ...], Field(min_length=1)] = (0, 5, 10, 15, 20)
@@ -225,7 +227,7 @@ class ConvLayer(Settings):
     channels: Annotated[int, Field(strict=True, ge=1, le=1024)]
     """Output channels."""
     kernel: tuple[Count, Count]
-    """Kernel size (bands, columns); cut to the image where larger."""
+    """Kernel size (bands, columns); cut to the features where larger."""
     stride: tuple[Count, Count] = (1, 1)
     """Step (bands, columns)."""
 
@@ -255,11 +257,11 @@ class FilterBankLayer(Settings):
     """Bits of the filters' weights; more than those of later layers, because faint bands are
     amplified, so that all of them reach equally far."""
     rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 4
-    """Bits kept of what a filter gives before its magnitude is looked up. Exact where
+    """Bits kept of what a filter gives before the table lookup of its magnitude. Exact where
     ``network.rounding_bits`` is null."""
     overflow: Annotated[float, Field(ge=0, le=0.01)] = 3e-4
-    """Share of outputs, of training clips, so loud that they may exceed these bits and be looked up
-    wrongly, so that all others are rounded less: music swells and fades."""
+    """Share of outputs, of training clips, so loud that they may exceed these bits, which makes
+    their lookup wrong, so that all others are rounded less: music swells and fades."""
 
 
 class PoolLayer(Settings):
@@ -277,8 +279,8 @@ class NetworkSettings(Settings):
     layers: tuple[Layer, ...] = ()
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
     inputs: Annotated[int, Field(strict=True, ge=32)] | None = 1536
-    """Image values that are encrypted and read, those which a fit to all of them weighs most; all
-    where null. With hidden layers, always all."""
+    """Selected features: how many are encrypted and read, those to which a fit to all features
+    gives most weight; all where null. With hidden layers, always all."""
     input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
     """Bits of each encrypted input value."""
     weight_bits: WeightBits = 4
@@ -288,8 +290,8 @@ class NetworkSettings(Settings):
     head_bits: WeightBits = 6
     """Bits of the last layer's weights."""
     rounding_bits: Annotated[int, Field(strict=True, ge=2, le=8)] | None = 5
-    """Bits kept of each accumulator before its table look-up, in training and under FHE;
-    null for exact look-ups."""
+    """Bits kept of each accumulator before its table lookup (PBS), in training and
+    under FHE; null for exact lookups."""
 
     @model_validator(mode="before")
     @classmethod
@@ -302,7 +304,7 @@ class NetworkSettings(Settings):
     def _check(self) -> "NetworkSettings":
         kinds = [layer.kind for layer in self.layers]
         if kinds and self.inputs is not None:
-            raise ValueError(f"inputs={self.inputs}: with hidden layers all image values are read")
+            raise ValueError(f"inputs={self.inputs}: with hidden layers all features are read")
         if "dense" in kinds and "conv" in kinds[kinds.index("dense") :]:
             raise ValueError(f"layers={kinds}: a conv layer cannot follow a dense one")
         if "filterbank" in kinds[1:]:
@@ -323,7 +325,7 @@ class TrainingSettings(Settings):
     """Length of a rendering: a random piece of longer tracks, all of shorter ones."""
     ridge: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Penalty on the weights of a network without hidden layers, whose floating-point twin is
-    fitted in closed form; a share of the mean power of an image value."""
+    fitted in closed form; a share of the mean power of a feature."""
     float_steps: Count = 3000
     """Optimiser steps of the floating-point twin, where it has hidden layers."""
     quantized_steps: Count = 500
@@ -340,19 +342,19 @@ class TrainingSettings(Settings):
     """Label smoothing of the cross-entropy."""
     distillation: Probability = 0.5
     """Weight of the twin's answers against the labels while training the quantized network."""
-    unknown_share: Probability = 0.06
-    """Share of each batch from tracks held out to teach "unknown"."""
-    counterfeit_share: Probability = 0.06
-    """Share of each batch that is counterfeit: known tracks changed beyond identity, labelled
-    unknown (0 switches them off)."""
-    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    known_unknown_share: Probability = 0.06
+    """Share of each batch from known unknowns, see ``split.known_unknowns``."""
+    synthetic_negative_share: Probability = 0.06
+    """Share of each batch that are synthetic negatives: known tracks changed beyond recognition,
+    labelled unknown (0 switches them off)."""
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Share of clips of unknown songs that may be taken for a known one; sets the threshold."""
-    remix: Probability = 0.8
-    """Share of training clips with further noise mixed in as mel power (cheap variety)."""
-    short_clips: Probability = 0.1
-    """Share of training clips cut to between 3 s and the crop length."""
-    images: Annotated[int, Field(strict=True, ge=500, le=10_000_000)] = 100_000
-    """Training images made once, in parallel, from which each step draws at random (making one
+    noise_share: Probability = 0.8
+    """Share of training examples with further noise mixed in as mel power (cheap variety)."""
+    short_clip_share: Probability = 0.1
+    """Share of training examples cut to between 3 s and the crop length."""
+    examples: Annotated[int, Field(strict=True, ge=500, le=10_000_000)] = 100_000
+    """Training examples made once, in parallel, from which each step draws at random (making one
     costs far more than a step)."""
     checkpoint_every: Annotated[int, Field(strict=True, ge=25, multiple_of=25)] = 500
     """Optimiser steps between checkpoints (and validations)."""
@@ -361,11 +363,11 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingSettings":
-        taken = self.unknown_share + self.counterfeit_share
+        taken = self.known_unknown_share + self.synthetic_negative_share
         if taken > 0.9:
             raise ValueError(
-                f"unknown_share + counterfeit_share = {taken:g} must leave a tenth of each batch "
-                "for known songs"
+                f"known_unknown_share + synthetic_negative_share = {taken:g} must leave a tenth of "
+                "each batch for known songs"
             )
         return self
 
@@ -375,15 +377,15 @@ class FheSettings(Settings):
 
     answer: Literal["logits", "number"] = "logits"
     """What the client decrypts: a logit for every song and for "unknown", from which it ranks songs
-    and judges; or the song's number alone (0 for "unknown"), decided under FHE."""
+    and decides; or the song's number alone (0 for "unknown"), decided under FHE."""
     p_error: Annotated[float, Field(gt=0, lt=1)] = 1e-4
-    """Allowed probability that one table look-up is off. Where ``answer`` is ``number``, at most
-    1e-6 is used: one of its look-ups that is off can name any song."""
+    """Allowed probability that one PBS (table lookup) is wrong. Where ``answer`` is ``number``, at
+    most 1e-6 is used: a single wrong PBS can name any song."""
     rounding_method: Literal["approximate", "exact"] = "approximate"
     """How accumulators are rounded: approximate is about five times as fast."""
     parameter_strategy: Literal["auto", "mono", "precision", "precision_and_norm2"] = "auto"
-    """Which look-ups share encryption parameters: all; those of equal width; those of equal width
-    and noise. By default those of equal width, and of equal noise where ``answer`` is
+    """Which table lookups share encryption parameters: all; those of equal width; those of equal
+    width and noise. By default those of equal width, and of equal noise where ``answer`` is
     ``number``."""
     response_bits: Annotated[int, Field(strict=True, ge=8, le=64)] = 20
     """Bits kept of each 64-bit word of the response; the low ones hold noise alone. Fewer than
@@ -400,13 +402,13 @@ class FoldSettings(Settings):
     """One fold of a cross-validation: what this run must not train on.
 
     Each class is one track, so a fold cannot leave tracks out. ``conditions`` leaves out a share of
-    the noise recordings and impulse responses: unseen conditions on enrolled audio. ``passages``
+    the noise recordings and impulse responses: unseen conditions on enrolled audio. ``segments``
     leaves out, beside those, one contiguous part of every track, with a guard on both sides as long
     as the clip that is tested. ``halves`` is that with two parts and no guard: the 15 s / 15 s case
     of the bounty's winner.
     """
 
-    protocol: Literal["conditions", "passages", "halves"]
+    protocol: Literal["conditions", "segments", "halves"]
     """What is left out."""
     number: Annotated[int, Field(strict=True, ge=0)]
     """Which fold, from 0."""
@@ -422,7 +424,7 @@ class FoldSettings(Settings):
         return self
 
     @property
-    def holds_passages(self) -> bool:
+    def holds_out_segments(self) -> bool:
         """Whether parts of the tracks are left out, too."""
         return self.protocol != "conditions"
 
@@ -461,9 +463,11 @@ class Config(Settings):
     def _check(self) -> "Config":
         layers = self.network.layers
         bank = layers[0] if layers and isinstance(layers[0], FilterBankLayer) else None
-        if isinstance(self.spectrum, Audio):
+        if isinstance(self.spectrum, RawSamples):
             if bank is None:
-                raise ValueError("spectrum.kind=audio: network.layers must begin with a filterbank")
+                raise ValueError(
+                    "spectrum.kind=samples: network.layers must begin with a filterbank"
+                )
             rate = self.spectrum.rate_hz
             if rate > self.signal.sample_rate_hz:
                 raise ValueError(
@@ -476,7 +480,7 @@ class Config(Settings):
                     f"rise and stay within half of spectrum.rate_hz ({rate / 2:g} Hz)"
                 )
         elif bank is not None:
-            raise ValueError("network.layers: a filterbank needs spectrum.kind=audio")
+            raise ValueError("network.layers: a filterbank needs spectrum.kind=samples")
         if isinstance(self.spectrum, ModulationSpectrum):
             seconds = min(self.spectrum.window_seconds, self.signal.crop_seconds)
             most = int(seconds * 1000 / self.signal.hop_ms / 2)

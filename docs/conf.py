@@ -1,6 +1,10 @@
 """The docs site: `make docs` builds it into build/docs, every warning an error."""
 
-from importlib import metadata
+import pkgutil
+import re
+from importlib import import_module, metadata
+
+from brevitas.inject import ExtendedInjector
 
 project = "Hushtune"
 author = "The Hushtune developers"
@@ -25,6 +29,8 @@ napoleon_use_ivar = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+ROOMS = ("support", "configs", "model", "training", "fhe", "eval")
+
 
 def _from_markdown(app, what, name, item, options, lines):
     """Docstrings' code fences as reStructuredText; bars are bars, not substitutions."""
@@ -38,6 +44,48 @@ def _from_markdown(app, what, name, item, options, lines):
     lines[:] = result
 
 
+def _skip_injectors(app, what, name, item, skip, options):
+    """Leave Brevitas' injectors out: their attributes cannot be looked at."""
+    return True if isinstance(item, type(ExtendedInjector)) else None
+
+
+def _modules(room):
+    """Names of all modules of a room, for example "hushtune.model"."""
+    walk = pkgutil.walk_packages(import_module(room).__path__, f"{room}.")
+    return sorted(module.name for module in walk)
+
+
+def _import_all(app):
+    """Import every module before any is documented.
+
+    autodoc changes annotations of the models that it documents, and pydantic cannot complete models
+    derived from those afterwards.
+    """
+    for room in ROOMS:
+        for module in _modules(f"hushtune.{room}"):
+            import_module(module)
+
+
+def _list_modules(app, name, source):
+    """Put every module of a room where a page says `<!-- modules of ROOM -->`.
+
+    The errors are left out: the Python API's page has them.
+    """
+
+    def listed(match):
+        lines = "".join(
+            f".. automodule:: {module}\n   :members:\n"
+            for module in _modules(match[1])
+            if module != "hushtune.support.errors"
+        )
+        return f"```{{eval-rst}}\n{lines}```"
+
+    source[0] = re.sub(r"<!-- modules of ([\w.]+) -->", listed, source[0])
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("builder-inited", _import_all)
+    app.connect("source-read", _list_modules)
+    app.connect("autodoc-skip-member", _skip_injectors)
     app.connect("autodoc-process-docstring", _from_markdown, priority=100)

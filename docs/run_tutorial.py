@@ -17,8 +17,8 @@ from datetime import date
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-TUTORIAL = DOCS / "tutorial.md"
-PICTURES = DOCS / "tutorial"
+TUTORIAL = DOCS / "tutorial" / "recognizer.md"
+PICTURES = TUTORIAL.parent
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n.*?```\n)?", re.S)
 MACHINE = re.compile(r"(?<=<!-- machine -->).*?(?=<!-- end -->)", re.S)
 
@@ -36,7 +36,7 @@ def run_blocks(text: str, folder: Path) -> list[str]:
     os.chdir(folder)
     try:
         for number, block in enumerate(BLOCK.finditer(text), 1):
-            code = compile(block["code"], f"tutorial.md, block {number}", "exec")
+            code = compile(block["code"], f"{TUTORIAL.name}, block {number}", "exec")
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(code, names)
             printed.append("\n".join(line.rstrip() for line in out.getvalue().splitlines()))
@@ -69,7 +69,6 @@ def main() -> None:
         printed = run_blocks(text, Path(folder))
         if check:
             return
-        PICTURES.mkdir(exist_ok=True)
         for picture in Path(folder).glob("*.png"):
             shutil.copy(picture, PICTURES / picture.name)
     m = machine()

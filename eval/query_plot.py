@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import torch
 
-from ..configs.schema import Audio, ModulationSpectrum
+from ..configs.schema import ModulationSpectrum, RawSamples
 from ..model.frontend import FrontEnd
 from ..support.units import readable_bytes
 
@@ -49,7 +49,7 @@ def draw_query(
     figure.colorbar(drawn, ax=heard, label="power (dB)")
     columns, label, rows_label = image.shape[2], "frame", "mel band"
     extent = (0.0, columns, 0, image.shape[1])
-    if isinstance(front_end.spectrum, Audio):
+    if isinstance(front_end.spectrum, RawSamples):
         label, rows_label = "sample in block", "block"
     if isinstance(front_end.spectrum, ModulationSpectrum):
         label, step = "modulation rate (Hz)", 1 / front_end.spectrum.window_seconds

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from ..model.decision import Decision
+from .costs import QueryCosts
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,6 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What a query cost; None for a step that was not taken.
-
-    Attributes:
-        encrypt_seconds: of the client, from the image to the query.
-        compute_seconds: of the server.
-        decrypt_seconds: of the client, from the response to the answer.
-        query_bytes: sent.
-        response_bytes: received.
-    """
-
-    encrypt_seconds: float | None = None
-    compute_seconds: float | None = None
-    decrypt_seconds: float | None = None
-    query_bytes: int | None = None
-    response_bytes: int | None = None
-
-
-@dataclass(frozen=True)
 class Answer:
     """The best matches, best first, and whether the clip is none of the catalogue's songs.
 
@@ -79,7 +61,7 @@ class Answer:
     unknown_probability: float | None
     is_unknown: bool
     notes: tuple[str, ...] = ()
-    costs: Costs = Costs()
+    costs: QueryCosts = QueryCosts()
 
     @property
     def best(self) -> Match | None:
@@ -95,7 +77,7 @@ class Answer:
         """The same answer with some costs filled in.
 
         Args:
-            changes: values of `Costs` by name.
+            changes: values of `QueryCosts` by name.
         """
         return replace(self, costs=replace(self.costs, **changes))
 

@@ -6,7 +6,7 @@ artifact/
   model-card.md             the same for people, with licences and limits
   client/client.zip         encryption parameters and quantizers (Concrete ML)
   client/statistics.npy     mean and deviation of the images
-  client/kept.npy           places of the image values that are encrypted, where not all
+  client/selected.npy           places of the image values that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
   server/linear.npz         its integer weights, where it has no look-ups (see fhe/linear.py)
   owner/network.pt          the quantized network's weights, for --fhe simulate and clear

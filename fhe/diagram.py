@@ -2,7 +2,7 @@
 
 import math
 
-from ..configs.schema import Audio, DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer
+from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer, RawSamples
 from ..model.frontend import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
@@ -48,7 +48,7 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
     channels, bands, columns = front_end.whole_shape
     values = channels * bands * columns
     bits = config.network.input_bits
-    if isinstance(config.spectrum, Audio):
+    if isinstance(config.spectrum, RawSamples):
         return [
             f"resample to {config.spectrum.rate_hz / 1000:g} kHz, unit power",
             f"{values:,} samples of {bits} bits",

@@ -6,7 +6,7 @@ The public names, loaded when first used (the FHE libraries take seconds to impo
 - `Server`: computes on encrypted queries;
 - `Recognizer`: both in one process, for trying an artifact out;
 - `RemoteClient`, `AsyncRemoteClient`, `Progress`: a client of a service (`hushtune serve`);
-- `Answer`, `Match`, `Song`, `Costs`: what an identification gives;
+- `Answer`, `Match`, `Song`, `QueryCosts`: what an identification gives;
 - `load_config`, `train`, `export`: from a configuration to an artifact;
 - `HushtuneError` and its kinds: every error raised on purpose.
 """
@@ -25,7 +25,7 @@ _PUBLIC = {
     "AsyncRemoteClient": "hushtune.client",
     "Progress": "hushtune.client",
     "Answer": "hushtune.fhe.answer",
-    "Costs": "hushtune.fhe.answer",
+    "QueryCosts": "hushtune.fhe.costs",
     "Match": "hushtune.fhe.answer",
     "Song": "hushtune.fhe.answer",
     "load_config": "hushtune.configs.loading",

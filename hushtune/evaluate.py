@@ -26,7 +26,7 @@ def evaluate(
     config: Config,
     *,
     folder: Path | None = None,
-    protocols: Sequence[Protocol] = ("conditions", "passages"),
+    protocols: Sequence[Protocol] = ("conditions", "segments"),
     folds: int = 10,
     fhe_clips: int | None = 8,
     baselines: Sequence[str] = ("mfcc", "landmarks"),
@@ -40,7 +40,7 @@ def evaluate(
         config: of the product; every fold trains it anew.
         folder: everything is written here; ``<runs>/<name>/evaluation`` where None.
         protocols: what is held out, see `hushtune.eval.crossval.crossvalidation.Plan`.
-        folds: of ``conditions`` and ``passages``.
+        folds: of ``conditions`` and ``segments``.
         fhe_clips: clips of each fold in real FHE; None for all of them, 0 for none.
         baselines: ``mfcc`` and ``landmarks``, or none.
         cost_songs: sizes of catalogues whose cost is measured beside the config's own; None or

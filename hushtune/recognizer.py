@@ -6,6 +6,7 @@ Only bytes pass between the two, exactly as over a network.
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -15,8 +16,10 @@ import torch
 from hushtune.fhe.answer import Answer, answer_from_number
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
+from hushtune.fhe.costs import QueryCosts, measure_query
 from hushtune.fhe.server import EvaluationKeys, Server
 from hushtune.model.network import Network, network_logits
+from hushtune.support.timing import timed
 
 from hushtune.folders import data_folder
 
@@ -72,20 +75,14 @@ class Recognizer:
         """
         image, notes = self.client.image(clip)
         if self.mode != "execute":
-            started = time.perf_counter()
-            answer = self._answer(image, top, notes)
-            return answer.with_costs(compute_seconds=time.perf_counter() - started)
-        started = time.perf_counter()
-        query = self.client.encrypt_image(image)
-        encrypted = time.perf_counter()
-        response = self._run(query, on_progress)
-        computed = time.perf_counter()
-        answer = self.client.decrypt(response, top=top, notes=notes)
-        return answer.with_costs(
-            encrypt_seconds=encrypted - started,
-            compute_seconds=computed - encrypted,
-            query_bytes=len(query),
+            answer, seconds = timed(lambda: self._answer(image, top, notes))
+            return replace(answer, costs=QueryCosts(compute_seconds=seconds))
+        answer, costs = measure_query(
+            lambda: self.client.encrypt_image(image),
+            lambda query: self._run(query, on_progress),
+            lambda response: self.client.decrypt(response, top=top, notes=notes),
         )
+        return replace(answer, costs=costs)
 
     def _run(self, query: bytes, on_progress: Callable[[float], None] | None) -> bytes:
         if on_progress is None:
@@ -101,9 +98,7 @@ class Recognizer:
         if path.exists():
             self.client.load_keys(path)
         else:
-            started = time.perf_counter()
-            self.client.create_keys()
-            self.key_seconds = time.perf_counter() - started
+            _, self.key_seconds = timed(self.client.create_keys)
             self.client.save_keys(path)
         return self._server.load_keys(self.client.evaluation_keys())
 

@@ -34,7 +34,7 @@ from torch import Tensor
 from torchaudio.functional import lfilter, resample
 from torchaudio.transforms import MelSpectrogram
 
-from ..configs.schema import Audio, MelSpectrum, SignalSettings, Spectrum
+from ..configs.schema import MelSpectrum, RawSamples, SignalSettings, Spectrum
 
 MAGNITUDE_POWER = 0.5
 RELATION_POWER = 0.25
@@ -90,9 +90,9 @@ class FrontEnd:
 
     @staticmethod
     def load(signal: SignalSettings, spectrum: Spectrum, folder: Path) -> "FrontEnd":
-        """The front end with what training found out, from ``statistics.npy`` and ``kept.npy``."""
+        """The front end with ``statistics.npy`` and ``selected.npy`` of training."""
         statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
-        path = folder / "kept.npy"
+        path = folder / "selected.npy"
         kept = torch.from_numpy(np.load(path)) if path.is_file() else None
         return make_front_end(signal, spectrum, statistics, kept)
 
@@ -107,7 +107,7 @@ class FrontEnd:
         if isinstance(self.spectrum, MelSpectrum):
             return 1, self.signal.bands, self.spectrum.frames
         scales = 1 + len(self.spectrum.more_windows)
-        channels = scales * (1 + 2 * len(self.spectrum.distances)) + self.spectrum.levels
+        channels = scales * (1 + 2 * len(self.spectrum.distances)) + self.spectrum.quantiles
         return channels, self.signal.bands, self.spectrum.bins
 
     def frames(self, samples: int) -> int:
@@ -179,7 +179,7 @@ class FrontEnd:
             image = torch.nn.functional.adaptive_avg_pool1d(crop, self.spectrum.frames)[:, None]
         else:
             channels = self._modulation(crop, lengths)
-            if self.spectrum.levels:
+            if self.spectrum.quantiles:
                 channels.append(self._levels(power, lengths))
             image = torch.stack(channels, dim=1)
         return image if self.statistics is None else self.kept_of(self.standardised(image))
@@ -329,7 +329,7 @@ class AudioFrontEnd(FrontEnd):
     def __init__(
         self,
         signal: SignalSettings,
-        spectrum: Audio,
+        spectrum: RawSamples,
         statistics: Tensor | None = None,
         kept: Tensor | None = None,
     ):
@@ -404,7 +404,7 @@ def make_front_end(
     kept: Tensor | None = None,
 ) -> FrontEnd:
     """The front end of a config; the arguments are those of `FrontEnd`."""
-    kind = AudioFrontEnd if isinstance(spectrum, Audio) else FrontEnd
+    kind = AudioFrontEnd if isinstance(spectrum, RawSamples) else FrontEnd
     return kind(signal, spectrum, statistics, kept)
 
 

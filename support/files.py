@@ -2,20 +2,74 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which it replaces when the block ends without an error."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    yield partial
-    partial.replace(path)
+    """A temporary path beside `path`, which it replaces when the block ends without an error.
+
+    The temporary file is removed when the block fails.
+    """
+    partial = _partial(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def create_exclusively(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet, whole or not at all, whoever else writes it.
+
+    The temporary file is linked to its name, which fails where the name is taken, while a rename
+    would replace what another process wrote there in the meantime.
+
+    Args:
+        path: of the file; its folder exists.
+        data: to write.
+        mode: permissions of the file.
+
+    Raises:
+        FileExistsError: the file exists; it is left as it is.
+        OSError: it cannot be written; nothing is left behind.
+    """
+    partial = _partial(path)
+    try:
+        _write_new(partial, data, mode)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except OSError:  # this file system knows no hard links
+            try:
+                _write_new(path, data, mode)
+            except FileExistsError:
+                raise
+            except OSError:
+                path.unlink(missing_ok=True)  # this process made it
+                raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """A name that no other writer has, thread or process."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that does not exist, down to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -26,6 +80,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def save_tensors(path: Path, state: dict) -> None:
     """`torch.save`, atomically."""
+    import torch  # which a client does without
+
     with replacing(path) as partial:
         torch.save(state, partial)
 

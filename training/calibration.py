@@ -7,7 +7,7 @@ tracks can do both by cross-fitting (Chernozhukov et al. 2018): each clip is jud
 were fitted without its track's part. Two things are shared all the same: the choice of values that
 the network reads, and the quantization, whose error on a clip is added to the logits of the fit
 that did not know the track. With 3 or 4 bits that error is smaller on tracks that taught than on
-strangers, and more of these pass than the threshold was set for (docs/FRONTIER.md).
+strangers, and more of these pass than the threshold was set for (docs/reference/FRONTIER.md).
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     config, split = run.config, run.split()
     linear = not config.network.layers
     clips = list_calibration_clips(
-        config, split, split.unknown_train if linear else split.calibrating
+        config, split, split.known_unknowns if linear else split.calibrating
     )
     images = clip_images(
         clips,
@@ -83,7 +83,7 @@ def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
                 "train again."
             )
         # the twin that the clip's track did not teach, then what quantization does to the clip
-        part = dict(zip(split.unknown_train, split.parts(PARTS), strict=True))
+        part = dict(zip(split.known_unknowns, split.parts(PARTS), strict=True))
         unknown = np.flatnonzero(labels == split.unknown_class)
         parts = np.array([part[clips[place].track] for place in unknown])
         without = torch.from_numpy(np.load(run.path(WITHOUT)))

@@ -3,7 +3,7 @@
 Ridge regression on one-hot labels (Hoerl & Kennard 1970; as a classifier, Rifkin et al. 2003): one
 pass over the training images, one linear system, no step size. It weighs image values by the
 inverse of their covariance, which takes off what noise and rooms add to all of them alike;
-gradient descent on the cross-entropy comes nowhere near that within minutes (see docs/DESIGN.md).
+gradient descent on the cross-entropy comes nowhere near that within minutes (docs/explanation).
 """
 
 from dataclasses import dataclass

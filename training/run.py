@@ -6,7 +6,7 @@ runs/demo/
   catalogue.json       tracks that could not be used, and why
   split.json           known, unknown for training, unknown for testing
   statistics.npy       mean and deviation of the images
-  kept.npy             places of the image values that the network reads, where not all
+  selected.npy             places of the image values that the network reads, where not all
   metrics.jsonl        one line a log interval
   curve.png            the learning curve
   float.pt, quantized.pt
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from ..configs.loading import dump_config, load_config
-from ..configs.schema import Audio, Config, FheSettings
+from ..configs.schema import Config, FheSettings, RawSamples
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..model.network import Network
@@ -110,7 +110,7 @@ class Run:
         classes = len(self.split().known) + 1
         shape, spectrum = self.front_end().image_shape, self.config.spectrum
         network = Network(self.config.network, shape, classes, quantized=quantized)
-        if isinstance(spectrum, Audio):
+        if isinstance(spectrum, RawSamples):
             network.start_filters(spectrum.rate_hz)
         return network
 

@@ -82,13 +82,13 @@ def train(
     torch.manual_seed(config.seed)
     keep_images, data = data is not None, data or prepare_data(run)
     paths = make_images(
-        data, stream=TRAINING, count=config.training.images, title="Making training images"
+        data, stream=TRAINING, count=config.training.examples, title="Making training images"
     )
     if not run.path("statistics.npy").exists():
         analysed = make_front_end(config.signal, config.spectrum)
         save_array(run.path("statistics.npy"), statistics_of(paths, analysed).numpy())
     if not run.path("float.pt").exists():
-        run.path("kept.npy").unlink(missing_ok=True)  # of a fit that was interrupted
+        run.path("selected.npy").unlink(missing_ok=True)  # of a fit that was interrupted
     pool = load_pool(paths, run.front_end(), config.seed, data.remix())
     validation = data.maker(run.front_end()).validation()
     release_workers()
@@ -107,7 +107,7 @@ def train(
     labels, logits = calibration_logits(run)
     run.write_calibration(labels, logits)
     decisions = {
-        phase: calibrate(logits[phase], labels, config.training.false_alarms).to_json()
+        phase: calibrate(logits[phase], labels, config.training.false_alarm_rate).to_json()
         for phase in PHASES
     }
     run.write_json("decision.json", decisions)
@@ -143,7 +143,7 @@ def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> tu
     )
     save_array(run.path(WITHOUT), fit.without.numpy())
     if len(fit.kept) < images[0].numel():
-        save_array(run.path("kept.npy"), fit.kept.numpy())
+        save_array(run.path("selected.npy"), fit.kept.numpy())
         front_end = run.front_end()
         pool.images, images = front_end.kept_of(pool.images), front_end.kept_of(images)
     network = run.new_network(quantized=False)
@@ -178,7 +178,7 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     split = split_tracks(tracks, config.split, config.seed)
     split.save(run.path("split.json"))
     announce(
-        f"{len(tracks)} tracks: {len(split.known)} known, {len(split.unknown_train)} teach "
+        f"{len(tracks)} tracks: {len(split.known)} known, {len(split.known_unknowns)} teach "
         f"'unknown', {len(split.unknown_test)} test it."
     )
     return split
@@ -187,14 +187,14 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
 def prepare_data(run: Run) -> TrainingData:
     """Everything training images are made of, rendered where the cache lacks it."""
     config, split = run.config, run.split()
-    teaching = split.teaching if config.network.layers else split.unknown_train
+    teaching = split.teaching if config.network.layers else split.known_unknowns
     views, opened = load_views(
         [*split.known, *teaching], config, run.cache, title="Rendering views"
     )
     opened.add(prepare_noise(config, run.cache).to_json())
     sounds = split_sounds(config).calibrating
     opened.add({"noise": sounds.noise.names, "impulse_responses": sounds.rooms.names})
-    opened.add({"tracks": [str(track.path) for track in split.unknown_train]})
+    opened.add({"tracks": [str(track.path) for track in split.known_unknowns]})
     run.write_json("opened.json", opened.to_json())
     known = len(split.known)
     return TrainingData(config, run.cache, tuple(views[:known]), tuple(views[known:]))

@@ -32,8 +32,8 @@ from .fold import FoldSettings as Judges
 from .fold import evaluate_fold
 from .references import Reference, prepare_references
 
-Protocol = Literal["conditions", "passages", "halves", "trained"]
-PASSAGE_SHORT_CLIPS = 0.5
+Protocol = Literal["conditions", "segments", "halves", "trained"]
+SEGMENT_SHORT_CLIP_SHARE = 0.5
 """Share of short clips in training where the test clips are shorter than the crop."""
 
 
@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         config: of the product; folds change nothing but what they hold out.
         folder: everything is written here.
-        protocols: ``conditions``, ``passages`` and ``halves`` train anew in each fold;
+        protocols: ``conditions``, ``segments`` and ``halves`` train anew in each fold;
             ``trained`` takes the run's own networks.
         folds: of the first two; ``halves`` has two and ``trained`` one.
         judges: what is evaluated in each fold.
@@ -67,9 +67,9 @@ class Plan:
             for number in range(of):
                 fold = FoldSettings(protocol=protocol, number=number, of=of)
                 changes: dict = {"fold": fold}
-                if fold.holds_passages:
+                if fold.holds_out_segments:
                     changes["training"] = self.config.training.model_copy(
-                        update={"short_clips": PASSAGE_SHORT_CLIPS}
+                        update={"short_clip_share": SEGMENT_SHORT_CLIP_SHARE}
                     )
                 names.append((f"{protocol}-{number:02d}", self.config.model_copy(update=changes)))
         return names
@@ -138,7 +138,7 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
         result.facts["seconds"] = round(time.monotonic() - beginning, 1)
         result.save(plan.fold_file(name))
         release_workers()
-        if config.fold is not None and config.fold.holds_passages:
+        if config.fold is not None and config.fold.holds_out_segments:
             remove_images(data)
         elif config.fold is not None:
             shared = data

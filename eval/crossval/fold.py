@@ -140,7 +140,7 @@ def evaluate_fold(
     facts: dict = {
         "resumed": begun,
         "train_seconds": round(time.monotonic() - started, 1),
-        "shipped_rate": config.training.false_alarms,
+        "shipped_rate": config.training.false_alarm_rate,
     }
     clips = fold_clips(config, split, distortions=settings.distortions)
     index = run.path("landmarks.npz") if settings.landmarks else None
@@ -238,7 +238,7 @@ def check_for_leaks(run: Run) -> None:
 
 def _thresholds(unknown_scores: np.ndarray, config: Config) -> dict[float, float]:
     """The scores that these unknown clips reach at each rate of false alarms."""
-    rates = (STRICT_RATE, config.training.false_alarms)
+    rates = (STRICT_RATE, config.training.false_alarm_rate)
     return {rate: float(np.quantile(unknown_scores, 1 - rate)) for rate in rates}
 
 
@@ -283,7 +283,7 @@ def _network_judgements(
             inside = np.isin(labels, columns)
             mine = np.searchsorted(columns, labels[inside])
             part = reference[inside][:, columns]
-            smaller = calibrate(part, mine, config.training.false_alarms)
+            smaller = calibrate(part, mine, config.training.false_alarm_rate)
             thresholds = _thresholds(smaller.score(part[mine == size]), config)
             places = np.flatnonzero(main & np.isin(truth, columns))
             judged = _judge_logits(logits[places][:, columns], places, smaller, thresholds)

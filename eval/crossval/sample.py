@@ -25,7 +25,7 @@ def fold_clips(config: Config, split: Split, *, distortions: bool = True) -> lis
 
     Every fold tests every track, at ``RATIOS_A_FOLD`` of the signal-to-noise ratios in turn, so
     that over five or ten folds each track meets each of five ratios equally often. In folds that
-    hold out no passage, clips of other lengths and with one distortion alone come beside: each fold
+    hold out no segment, clips of other lengths and with one distortion alone come beside: each fold
     takes its share of the tracks, so that every track is tested so once or twice over all folds.
     Without a fold, every track is tested at every ratio.
 
@@ -39,7 +39,7 @@ def fold_clips(config: Config, split: Split, *, distortions: bool = True) -> lis
     else:
         number, of = config.fold.number, config.fold.of
         clips = _rotated(config, split, number)
-    if config.fold is not None and config.fold.holds_passages:
+    if config.fold is not None and config.fold.holds_out_segments:
         return clips
     ratios = config.augment.test_snr_db
     tracks = _tracks(split)
@@ -83,7 +83,7 @@ def calibration_clips(config: Config, split: Split) -> list[TestClip]:
 
     The same that calibrate the networks' verdicts.
     """
-    clips = list_calibration_clips(config, split, split.unknown_train)
+    clips = list_calibration_clips(config, split, split.known_unknowns)
     return [clip for clip in clips if clip.label == split.unknown_class]
 
 

@@ -191,7 +191,7 @@ def _budget(config: Config) -> str:
     )
     return (
         f"{twin} and {t.quantized_steps:,} steps of the quantized network, {t.batch_size} clips "
-        f"each, from {t.images:,} training images of {t.views} renderings a track"
+        f"each, from {t.examples:,} training images of {t.views} renderings a track"
     )
 
 

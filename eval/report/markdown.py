@@ -20,8 +20,8 @@ PROTOCOLS = {
         "further share validates and sets thresholds) and its own random numbers. Its test clips "
         "are random pieces of the enrolled tracks under those sounds.",
     ),
-    "passages": (
-        "Held-out passages",
+    "segments": (
+        "Held-out segments",
         "As above, and beside that each fold holds out one contiguous part of every track, with a "
         "guard on both sides as long as the tested clip. Networks and baselines learn the rest; "
         "test clips come from the held-out part alone, and are as long as it where it is shorter "
@@ -63,7 +63,9 @@ def render(report: Report, pictures: Sequence[str], *, folder: str = "") -> str:
         headline(report),
     ]
     for protocol in report.protocols:
-        parts += _protocol(protocol, pictures, folder, report.config["training"]["false_alarms"])
+        parts += _protocol(
+            protocol, pictures, folder, report.config["training"]["false_alarm_rate"]
+        )
     parts += _cost(report, pictures, folder)
     parts += _catalogue(report)
     return "\n".join(parts).rstrip() + "\n"

@@ -34,7 +34,7 @@ MISSED_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90)
 HATCHES = {FLOAT: "", QUANTIZED: "//", SIMULATED: "..", ENCRYPTED: "xx"}
 PROTOCOL_TITLES = {
     "conditions": "unseen noise and rooms",
-    "passages": "held-out passages",
+    "segments": "held-out segments",
     "halves": "the other half of each track",
     "trained": "the trained run",
 }

@@ -33,7 +33,7 @@ class Rejection(Settings):
 
     found_and_accepted: Interval
     """Known clips whose best song is right and accepted, at the shipped threshold, which is fixed
-    for the config's ``training.false_alarms``: the detection and identification rate there."""
+    for the config's ``training.false_alarm_rate``: the detection and identification rate there."""
     known_lost: Interval
     """Known clips that are called unknown."""
     unknown_rejected: Interval
@@ -126,7 +126,7 @@ class FheCosts(Settings):
 class ProtocolResult(Settings):
     """One protocol."""
 
-    name: Literal["conditions", "passages", "halves", "trained"]
+    name: Literal["conditions", "segments", "halves", "trained"]
     folds: int
     known_tracks: int
     unknown_tracks: int

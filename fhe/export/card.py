@@ -72,14 +72,14 @@ def _data(config: Config, split: Split) -> str:
     composed = config.catalogue.kind == "composed"
     music = "composed by Hushtune itself" if composed else "from the owner's catalogue"
     text = (
-        f"{len(split.known):,} enrolled tracks and {len(split.unknown_train):,} that teach "
+        f"{len(split.known):,} enrolled tracks and {len(split.known_unknowns):,} that teach "
         f'"unknown", {music}; {config.training.views} augmented renderings of each, '
-        f"{config.training.images:,} training images, {noise} noise at "
+        f"{config.training.examples:,} training images, {noise} noise at "
         f"{augment.snr_db[0]:g} to {augment.snr_db[1]:g} dB, {rooms} rooms. Licences:"
     )
     if composed:
         return text.replace(" Licences:", " No licences are involved.")
-    lists = (split.known, split.unknown_train)
+    lists = (split.known, split.known_unknowns)
     kinds = Counter(track.license or UNSTATED for tracks in lists for track in tracks)
     count = [Counter(track.license or UNSTATED for track in tracks) for tracks in lists]
     rows = [(kind.replace("|", "/"), *(each[kind] for each in count)) for kind, _ in _by(kinds)]

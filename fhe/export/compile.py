@@ -308,7 +308,7 @@ def _number(run: Run, network: Network, calibration: np.ndarray) -> Number:
     labels, logits = run.calibration(quantized=True)
     reached = network_logits(network, torch.from_numpy(calibration))
     limits = (float(reached.min()), float(reached.max()))
-    false_alarms = run.config.training.false_alarms
+    false_alarms = run.config.training.false_alarm_rate
     return fit_number(logits, labels, network.logit_step(), limits, false_alarms)
 
 
@@ -319,7 +319,7 @@ def _write_parts(run: Run, module: QuantizedModule, calibration: np.ndarray, fol
         (folder / part).mkdir()
         (deployment / f"{part}.zip").rename(folder / part / f"{part}.zip")
     deployment.rmdir()
-    for name in ("statistics.npy", "kept.npy"):
+    for name in ("statistics.npy", "selected.npy"):
         if run.path(name).exists():
             shutil.copy(run.path(name), folder / "client" / name)
     (folder / "owner").mkdir()

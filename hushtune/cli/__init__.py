@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from hushtune.support.errors import HushtuneError
 
-from hushtune.cli import asking, making, measuring, serving
+from hushtune.cli import asking, making, measuring, serving, sign
 from hushtune.cli.output import console, say
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (making, asking, serving, measuring):
+for part in (making, sign, asking, serving, measuring):
     app.add_typer(part.app)
 
 

@@ -147,9 +147,13 @@ def info(
     if as_json:
         sys.stdout.write(json.dumps(loaded.manifest, indent=1, ensure_ascii=False) + "\n")
         return
+    from hushtune.fhe import signing
     from hushtune.fhe.diagram import draw_pipeline
 
-    text = f"{_manifest_text(loaded.manifest, there)}\n\n{draw_pipeline(loaded.manifest)}"
+    signed = (artifact / signing.NAME).is_file()
+    signer = signing.verify(artifact) if signed else "nobody (unsigned)"
+    facts = f"{_manifest_text(loaded.manifest, there)}\nsigned by   {signer}"
+    text = f"{facts}\n\n{draw_pipeline(loaded.manifest)}"
     console.print(text, markup=False)
 
 

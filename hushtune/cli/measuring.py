@@ -19,7 +19,7 @@ class ProtocolName(str, Enum):
     """What the folds of `evaluate` hold out."""
 
     conditions = "conditions"
-    passages = "passages"
+    segments = "segments"
     halves = "halves"
     trained = "trained"
 
@@ -37,7 +37,7 @@ def evaluate(
     config: Annotated[
         Path, typer.Argument(help="A YAML file, a shipped config's name, or a run's folder.")
     ],
-    folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of conditions, passages.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of conditions, segments.")] = 10,
     fhe_clips: Annotated[
         str, typer.Option(help="Clips of each fold in real FHE: a number, or 'all'.")
     ] = "8",
@@ -45,10 +45,10 @@ def evaluate(
         list[ProtocolName],
         typer.Option(
             help="What a fold holds out, besides noise and rooms. conditions: nothing more; "
-            "passages: a part of every track; halves: half of every track; trained: no folds, the "
+            "segments: a part of every track; halves: half of every track; trained: no folds, the "
             "run's own networks. Repeat for several."
         ),
-    ] = [ProtocolName.conditions, ProtocolName.passages],  # noqa: B006
+    ] = [ProtocolName.conditions, ProtocolName.segments],  # noqa: B006
     baseline: Annotated[
         list[Baseline], typer.Option(help="What to compare with. Repeat for several.")
     ] = [Baseline.mfcc, Baseline.landmarks],  # noqa: B006
@@ -122,7 +122,7 @@ def sweep(
 
     Points that are finished are kept, an interrupted one goes on where it stopped.
 
-    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page docs/FRONTIER.md[/bold]
+    Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --page FRONTIER.md[/bold]
     """
     from hushtune.eval.sweep.frontier import (
         read_frontier,
@@ -193,7 +193,7 @@ def report_write(
 ) -> None:
     """Write a report as a page with pictures, and its headline into a README.
 
-    Example: [bold]hushtune report write runs/corpus/evaluation docs/RESULTS.md[/bold]
+    Example: [bold]hushtune report write runs/corpus/evaluation docs/reference/RESULTS.md[/bold]
     """
     from hushtune.eval.report.build import read_report
 

@@ -1,5 +1,15 @@
+from pathlib import Path
+from typing import get_args
+
 import pytest
-from hushtune.configs.loading import dump_config, load_config, shipped_configs
+from hushtune.configs.loading import (
+    _models_in,
+    dump_config,
+    load_config,
+    parse_config,
+    shipped_configs,
+)
+from hushtune.configs.renames import RENAMED
 from hushtune.configs.schema import Config
 from hushtune.fhe.artifact import ArtifactConfig
 from hushtune.support.errors import ConfigError
@@ -38,12 +48,15 @@ def write(tmp_path, text):
         ),
         (
             "spectrum: {kind: wavelet}",
-            "spectrum.kind='wavelet': expected one of audio, mel, modulation",
+            "spectrum.kind='wavelet': expected one of mel, modulation, samples",
         ),
-        ("spectrum: {bins: 4}", "spectrum.kind=None: expected one of audio, mel, modulation"),
+        ("spectrum: {bins: 4}", "spectrum.kind=None: expected one of mel, modulation, samples"),
         ("seed: true", "seed=True: should be a valid integer"),
         ("training: {float_steps: '300'}", "training.float_steps='300': should be a valid integer"),
-        ("training: {unknown_share: 0.6, counterfeit_share: 0.5}", "unknown_share + counterfeit"),
+        (
+            "training: {known_unknown_share: 0.6, synthetic_negative_share: 0.5}",
+            "known_unknown_share + synthetic_negative_share",
+        ),
         ("spectrum: {kind: modulation, bins: 60}", "spectrum.bins=60: a window of 2.5 s"),
         ("spectrum: {kind: modulation, distances: [300]}", "must be smaller than signal.bands"),
         (
@@ -61,6 +74,32 @@ def test_mistakes_name_file_key_value_and_what_is_allowed(tmp_path, text, expect
         load_config(path)
     assert expected in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_says_the_new_one(old, new):
+    path, _, value = old.partition("=")
+    section, key = path.split(".")
+    with pytest.raises(ConfigError) as error:
+        parse_config({section: {key: value or 3}}, name="mine.yaml", folder=Path())
+    assert str(error.value) == f"mine.yaml: {old}: was renamed to {new}."
+
+
+@pytest.mark.parametrize("new", RENAMED.values())
+def test_a_new_name_is_a_setting(new):
+    path, _, value = new.partition("=")
+    section, key = path.split(".")
+    models = list(_models_in(Config.model_fields[section].annotation))
+    fields = [model.model_fields[key] for model in models if key in model.model_fields]
+    assert fields
+    assert not value or any(value in get_args(field.annotation) for field in fields)
+
+
+@pytest.mark.parametrize("data", [{"split": 3}, {"split": None}, {"spectrum": {"kind": []}}])
+def test_malformed_sections_are_not_taken_for_old_names(data):
+    with pytest.raises(ConfigError) as error:
+        parse_config(data, name="mine.yaml", folder=Path())
+    assert "renamed" not in str(error.value)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):

@@ -27,9 +27,9 @@ def test_every_key_is_there_with_its_meaning(model):
 
 
 def test_the_page_in_the_docs_is_up_to_date():
-    page = Path(PACKAGE_FOLDER).parent / "docs" / "settings.md"
+    page = Path(PACKAGE_FOLDER).parent / "docs" / "reference" / "settings.md"
     assert page.read_text("utf-8") == f"# Settings\n\n{config_reference()}", (
-        "run 'hushtune config reference > docs/settings.md'"
+        "run 'hushtune config reference > docs/reference/settings.md'"
     )
 
 

@@ -27,12 +27,14 @@ def members(thing):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_has_every_public_name(name):
-    page = (DOCS / "api.md").read_text("utf-8")
+    page = (DOCS / "reference" / "api.md").read_text("utf-8")
     assert f"hushtune.{name}\n" in page
 
 
 def test_the_reference_has_every_error():
-    assert "automodule:: hushtune.support.errors" in (DOCS / "api.md").read_text("utf-8")
+    assert "automodule:: hushtune.support.errors" in (DOCS / "reference" / "api.md").read_text(
+        "utf-8"
+    )
     for name in ERRORS:
         assert inspect.getdoc(getattr(hushtune, name)).endswith("."), name
 
@@ -58,4 +60,4 @@ def test_the_site_builds_without_a_warning(tmp_path):
         text=True,
     )
     assert built.returncode == 0, built.stderr
-    assert "hushtune.Client" in (tmp_path / "api.html").read_text("utf-8")
+    assert "hushtune.Client" in (tmp_path / "reference" / "api.html").read_text("utf-8")

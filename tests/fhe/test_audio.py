@@ -49,7 +49,7 @@ def run(tiny_settings, tiny_config, tmp_path_factory):
         "quantized_steps": 200,
         "quantized_learning_rate": 3e-4,
         "weight_decay": 0.1,
-        "false_alarms": 0.1,
+        "false_alarm_rate": 0.1,
     }
     return train(parse_config(settings, name="audio", folder=folder))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-from hushtune.configs.schema import Audio, MelSpectrum, ModulationSpectrum, SignalSettings
+from hushtune.configs.schema import MelSpectrum, ModulationSpectrum, RawSamples, SignalSettings
 from hushtune.model.frontend import FrontEnd, make_front_end
 
 SPECTRA = [
@@ -173,11 +173,11 @@ def test_levels_hardly_notice_a_smooth_equalizer():
     assert similarity(*levels) > 0.97
 
 
-@pytest.mark.parametrize("distances, levels", [((), False), ((), True), ((1,), False)])
-def test_channels_are_a_choice(distances, levels):
-    spectrum = ModulationSpectrum(bins=6, distances=distances, levels=levels)
+@pytest.mark.parametrize("distances, quantiles", [((), False), ((), True), ((1,), False)])
+def test_channels_are_a_choice(distances, quantiles):
+    spectrum = ModulationSpectrum(bins=6, distances=distances, quantiles=quantiles)
     front_end = FrontEnd(SMALL, spectrum)
-    assert front_end.image_shape == (1 + 2 * len(distances) + levels, 16, 6)
+    assert front_end.image_shape == (1 + 2 * len(distances) + quantiles, 16, 6)
     assert front_end.query_image(music(4)).shape == front_end.image_shape
 
 
@@ -205,7 +205,7 @@ def test_golden_numbers(spectrum):
     assert picked == pytest.approx(GOLDEN["pcen" if pcen else spectrum.kind], abs=2e-3)
 
 
-AUDIO = Audio(kind="audio", rate_hz=4000, block=320)
+AUDIO = RawSamples(kind="samples", rate_hz=4000, block=320)
 
 
 def test_audio_is_blocks_of_samples_of_unit_power():

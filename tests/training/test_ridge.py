@@ -32,7 +32,9 @@ def test_each_part_of_the_unknown_tracks_is_left_out_once():
     rng = np.random.default_rng(2)
     images = rng.normal(size=(900, 1, 4, 5)).astype(np.float16)
     labels = rng.integers(0, 4, 900)
-    teachers = np.where(labels == 3, rng.integers(-1, 3, 900), -1)  # -1 among them: counterfeits
+    teachers = np.where(
+        labels == 3, rng.integers(-1, 3, 900), -1
+    )  # -1 among them: synthetic negatives
     parts = [0, 1, 0]
     both = fit(images, labels, 4, 0.1, teachers, parts)
     assert len(both.without) == 2
@@ -77,7 +79,7 @@ def test_the_verdict_is_set_by_clips_of_tracks_that_did_not_teach(linear_run):
     run = linear_run
     labels, reference = run.calibration(quantized=False)
     split = run.split()
-    clips = list_calibration_clips(run.config, split, split.unknown_train)
+    clips = list_calibration_clips(run.config, split, split.known_unknowns)
     assert labels.tolist() == [clip.label for clip in clips]
     images = clip_images(clips, run.config, run.front_end(), validating=True).images
     told = network_logits(run.network(quantized=False), images)

@@ -100,7 +100,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tiny_run, tmp_path, signa
 
 def test_a_first_attempt_that_failed_does_not_block_the_corrected_one(tiny_config, tmp_path):
     wrong = tiny_config.model_copy(
-        update={"runs": tmp_path, "split": SplitSettings(unknown_train=90, unknown_test=4)}
+        update={"runs": tmp_path, "split": SplitSettings(known_unknowns=90, unknown_test=4)}
     )
     with pytest.raises(CatalogueError, match="14 usable tracks"):
         train(wrong)

@@ -1,15 +1,16 @@
-"""Training images from views: crops, cheap further noise, counterfeits, labels.
+"""Training images from views: crops, cheap further noise, synthetic negatives, labels.
 
-A counterfeit is a known track changed beyond identity - shifted in pitch, reversed in time, or with
-the upper frequencies of another track - and labelled "unknown". It teaches the network to reject
-what is near a known song without being one; a few dozen held-out tracks alone teach it little.
+A synthetic negative is a known track changed beyond recognition - shifted in pitch, reversed in
+time, or with the upper frequencies of another track - and labelled "unknown". It teaches the
+network to reject what is near a known song without being one; a few dozen known unknowns alone
+teach it little.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...configs.schema import Audio, TrainingSettings
+from ...configs.schema import RawSamples, TrainingSettings
 from ...model.frontend import FrontEnd
 from .augment import Augmenter
 from .material import Crop, material_of
@@ -74,19 +75,20 @@ class BatchMaker:
         """
         s = self.settings
         rng = np.random.default_rng([self.seed, 5, stream, number])
-        unknowns = round(count * s.unknown_share) if self._unknown else 0
-        counterfeits = round(count * s.counterfeit_share)
-        labels = rng.integers(len(self.known), size=max(1, count - unknowns - counterfeits))
+        unknowns = round(count * s.known_unknown_share) if self._unknown else 0
+        negatives = round(count * s.synthetic_negative_share)
+        labels = rng.integers(len(self.known), size=max(1, count - unknowns - negatives))
         crops = [self._training_crop(self.known[label], group, rng) for label in labels]
         teachers = np.full(count, -1)
         for place in range(len(labels), len(labels) + unknowns):
             teachers[place] = rng.integers(len(self._unknown))
             crops.append(self._training_crop(self._unknown[teachers[place]], group, rng))
-        crops += [self._counterfeit(group, rng) for _ in range(counterfeits)]
-        strangers = np.full(unknowns + counterfeits, len(self.known))
+        crops += [self._synthetic_negative(group, rng) for _ in range(negatives)]
+        strangers = np.full(unknowns + negatives, len(self.known))
         lengths = self._lengths(len(crops), rng)
-        drawn = isinstance(self.front_end.spectrum, Audio)  # then noise comes on top, see remix.py
-        images = self._images(crops, lengths, 0.0 if drawn else s.remix, [group], rng)
+        # noise is mixed into samples as they are drawn, see remix.py
+        drawn = isinstance(self.front_end.spectrum, RawSamples)
+        images = self._images(crops, lengths, 0.0 if drawn else s.noise_share, [group], rng)
         labels = np.concatenate([labels, strangers])
         return images, torch.from_numpy(labels), torch.from_numpy(teachers[: len(labels)])
 
@@ -96,10 +98,10 @@ class BatchMaker:
     def _crop(self, views: list[View] | tuple[View, ...], rng: np.random.Generator) -> Crop:
         return views[rng.integers(len(views))].crop(self.front_end.crop_frames, rng)
 
-    def _counterfeit(self, group: int, rng: np.random.Generator) -> Crop:
+    def _synthetic_negative(self, group: int, rng: np.random.Generator) -> Crop:
         first, second = rng.permutation(len(self.known))[:2]
         crop = self._training_crop(self.known[first], group, rng)
-        return self._material.counterfeit(
+        return self._material.synthetic_negative(
             crop, lambda: self._training_crop(self.known[second], group, rng), rng
         )
 
@@ -125,7 +127,7 @@ class BatchMaker:
         frames = self.front_end.crop_frames
         shortest = round(frames * SHORTEST_CLIP_SECONDS / self.front_end.signal.crop_seconds)
         lengths = np.full(clips, frames)
-        short = rng.random(clips) < self.settings.short_clips
+        short = rng.random(clips) < self.settings.short_clip_share
         lengths[short] = rng.integers(min(shortest, frames), frames + 1, short.sum())
         return lengths
 

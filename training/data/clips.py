@@ -4,7 +4,7 @@ Test clips have noise and rooms that training never heard; calibration clips tho
 aside, or, outside of a cross-validation, where it kept none, its own.
 
 Clips of known songs are taken from the enrolled tracks (the bounty's task: unseen conditions on
-enrolled audio; in a fold that holds out passages, from those alone); clips of unknown songs from
+enrolled audio; in a fold that holds out segments, from those alone); clips of unknown songs from
 tracks never used in training. Each clip is defined by its track, conditions and seed, so that any
 of them can be rendered again as audio.
 """
@@ -128,7 +128,7 @@ class ClipRenderer:
     Args:
         config: the run's.
         validating: take noise and rooms that training kept for validation (or any of training's,
-            where it kept none) and passages that it may know, not the test side's.
+            where it kept none) and segments that it may know, not the test side's.
     """
 
     def __init__(self, config: Config, *, validating: bool = False):
@@ -146,12 +146,12 @@ class ClipRenderer:
         rng = np.random.default_rng([config.seed, 8, config.fold_number, clip.seed])
         wave = _track(clip.track.path, rate)
         samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
-        passage = held_out(config, len(wave) / rate)
-        if passage is not None and self.validating:
+        segment = held_out(config, len(wave) / rate)
+        if segment is not None and self.validating:
             spans = training_spans(config, len(wave) / rate)
-            passage = spans[rng.integers(len(spans))]
-        if passage is not None:
-            wave = wave[round(passage[0] * rate) : round(passage[1] * rate)]
+            segment = spans[rng.integers(len(spans))]
+        if segment is not None:
+            wave = wave[round(segment[0] * rate) : round(segment[1] * rate)]
         # a change of speed must not leave the clip shorter than asked for
         wanted = round(samples * (1 + 2 * config.augment.speed_percent / 100))
         start = random_start(len(wave), wanted, rng)

@@ -1,8 +1,8 @@
 """What crops are made of - mel power, or samples - and what training may do to it.
 
 Both are arrays [rows, frames] that can be cut between frames. They differ in how they are stored,
-how noise adds to them, and how a counterfeit is made: a known track changed beyond identity, which
-teaches the network to reject what is near a known song without being one.
+how noise adds to them, and how a synthetic negative is made: a known track changed beyond
+recognition, which teaches the network to reject what is near a known song without being one.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...configs.schema import Audio, Spectrum
+from ...configs.schema import RawSamples, Spectrum
 
 LOG_FLOOR = 1e-9
 INTERFERENCE = 1.0
@@ -63,10 +63,10 @@ class Material(ABC):
         gain = self.power(music) / 10 ** (snr_db / 10) / (self.power(noise) + 1e-12)
         return self.add(music, self.scale(noise, gain), rng)
 
-    def counterfeit(
+    def synthetic_negative(
         self, crop: Crop, draw_other: Callable[[], Crop], rng: np.random.Generator
     ) -> Crop:
-        """A crop changed beyond identity, in one of three ways.
+        """A crop changed beyond recognition, in one of three ways.
 
         Args:
             crop: of a known track.
@@ -178,4 +178,4 @@ def _blocks(wave: np.ndarray, like: Crop) -> Crop:
 
 def material_of(spectrum: Spectrum) -> Material:
     """What the crops of a config are made of."""
-    return Samples() if isinstance(spectrum, Audio) else MelPower()
+    return Samples() if isinstance(spectrum, RawSamples) else MelPower()

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...configs.schema import Audio, Config
+from ...configs.schema import Config, RawSamples
 from ...model.frontend import FrontEnd, make_front_end
 from ...support.files import replacing, save_array, write_atomically
 from ...support.parallel import parallel_map
@@ -36,10 +36,10 @@ STATISTICS_PARTS = 6
 SHAPING = (
     "views",
     "view_seconds",
-    "unknown_share",
-    "counterfeit_share",
-    "remix",
-    "short_clips",
+    "known_unknown_share",
+    "synthetic_negative_share",
+    "noise_share",
+    "short_clip_share",
 )
 """The training settings that shape an image."""
 TRAINING, COMPILING = 1, 2
@@ -72,7 +72,7 @@ class TrainingData:
         if fold is None:
             held = None
         else:
-            held = [fold.protocol, fold.of, fold.number] if fold.holds_passages else fold.of
+            held = [fold.protocol, fold.of, fold.number] if fold.holds_out_segments else fold.of
         digests = [[views.digest for views in part] for part in (self.known, self.teaching)]
         key = json.dumps([5, PART, training, shapes, held, digests, config.seed])
         return self.cache / "images" / hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -97,7 +97,7 @@ class TrainingData:
     def remix(self) -> AudioRemix | None:
         """What changes images as they are drawn, where they are audio."""
         config, split = self.config, split_sounds(self.config)
-        if not isinstance(config.spectrum, Audio):
+        if not isinstance(config.spectrum, RawSamples):
             return None
         files = [
             _noise_file(config, self.cache, sounds)
@@ -105,7 +105,7 @@ class TrainingData:
             if sounds.group != split.validating
         ]
         noise = np.concatenate([np.load(file) for file in files])
-        return AudioRemix(noise, config.training.remix, config.augment.snr_db)
+        return AudioRemix(noise, config.training.noise_share, config.augment.snr_db)
 
     def parts(self, count: int) -> list[int]:
         """Numbers of the first `count` parts that this run may train on."""

@@ -4,22 +4,22 @@ from ...configs.schema import Config
 from ...support.errors import CatalogueError
 
 RING_SECONDS = 2.0
-"""A rendering lets a passage ring on in its reverberation: so much after it is not trained on."""
+"""A rendering lets a segment ring on in its reverberation: so much after it is not trained on."""
 MIN_SECONDS = 1.0
-"""Shorter passages are neither tested nor trained on."""
+"""Shorter segments are neither tested nor trained on."""
 
 Span = tuple[float, float]
 
 
 def held_out(config: Config, seconds: float) -> Span | None:
-    """The passage of a track that the config's fold holds out, in seconds; None for no passage.
+    """The segment of a track that the config's fold holds out, in seconds; None for no segment.
 
     Args:
-        config: of a run; its fold says which passage.
+        config: of a run; its fold says which segment.
         seconds: length of the track.
     """
     fold = config.fold
-    if fold is None or not fold.holds_passages:
+    if fold is None or not fold.holds_out_segments:
         return None
     # the winner trained on the first half and tested on the last: that is fold 0
     number = fold.of - 1 - fold.number if fold.protocol == "halves" else fold.number
@@ -27,18 +27,18 @@ def held_out(config: Config, seconds: float) -> Span | None:
 
 
 def clip_seconds(config: Config, seconds: float) -> float:
-    """Length of the test clips of a track: one crop, or the held-out passage where shorter.
+    """Length of the test clips of a track: one crop, or the held-out segment where shorter.
 
     Raises:
         CatalogueError: the track is too short for so many folds.
     """
-    passage = held_out(config, seconds)
-    if passage is None:
+    segment = held_out(config, seconds)
+    if segment is None:
         return config.signal.crop_seconds
-    length = passage[1] - passage[0]
+    length = segment[1] - segment[0]
     if length < MIN_SECONDS:
         raise CatalogueError(
-            f"a track of {seconds:.1f} s has passages of only {length:.2f} s in {config.fold.of} "
+            f"a track of {seconds:.1f} s has segments of only {length:.2f} s in {config.fold.of} "
             f"folds, and no clip can be cut from them. Take fewer folds or longer tracks "
             f"({MIN_SECONDS * config.fold.of:g} s)."
         )
@@ -51,11 +51,11 @@ def training_spans(config: Config, seconds: float) -> list[Span]:
     Raises:
         CatalogueError: nothing is left.
     """
-    passage = held_out(config, seconds)
-    if passage is None:
+    segment = held_out(config, seconds)
+    if segment is None:
         return [(0.0, seconds)]
     guard = 0.0 if config.fold.protocol == "halves" else clip_seconds(config, seconds)
-    start, end = passage[0] - guard, passage[1] + max(guard, RING_SECONDS)
+    start, end = segment[0] - guard, segment[1] + max(guard, RING_SECONDS)
     spans = [(0.0, start), (end, seconds)]
     spans = [span for span in spans if span[1] - span[0] >= MIN_SECONDS]
     if not spans:

@@ -20,7 +20,7 @@ class Split:
     """Three disjoint lists of tracks. A known track's place in `known` is its class."""
 
     known: tuple[Track, ...]
-    unknown_train: tuple[Track, ...]
+    known_unknowns: tuple[Track, ...]
     unknown_test: tuple[Track, ...]
 
     @property
@@ -32,26 +32,26 @@ class Split:
     def teaching(self) -> tuple[Track, ...]:
         """The unknown tracks that a network with hidden layers is trained on."""
         kept = set(self.calibrating)
-        return tuple(track for track in self.unknown_train if track not in kept)
+        return tuple(track for track in self.known_unknowns if track not in kept)
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
         """The unknown tracks that set its verdict's threshold: a third, in whole artists."""
-        artists = by_artist(self.unknown_train)
+        artists = by_artist(self.known_unknowns)
         kept: list[Track] = []
         for tracks in artists:
-            if len(kept) + len(tracks) <= len(self.unknown_train) / 3:
+            if len(kept) + len(tracks) <= len(self.known_unknowns) / 3:
                 kept += tracks
         return tuple(kept or min(artists, key=len))
 
     def parts(self, count: int) -> list[int]:
-        """The part, one of at most `count`, that each track of `unknown_train` belongs to.
+        """The part, one of at most `count`, that each track of `known_unknowns` belongs to.
 
         All tracks of an artist are in one part.
         """
-        artists = enumerate(by_artist(self.unknown_train))
+        artists = enumerate(by_artist(self.known_unknowns))
         part = {track.id: place % count for place, tracks in artists for track in tracks}
-        return [part[track.id] for track in self.unknown_train]
+        return [part[track.id] for track in self.known_unknowns]
 
     def to_json(self) -> dict:
         """The split as JSON-ready values."""
@@ -59,7 +59,13 @@ class Split:
 
     def digest(self) -> str:
         """SHA-256 over the ids of the three lists."""
-        ids = {name: [t.id for t in getattr(self, name)] for name in self.__annotations__}
+        # the keys are those of published reports, whose digests are compared with this one
+        lists = {
+            "known": self.known,
+            "unknown_train": self.known_unknowns,
+            "unknown_test": self.unknown_test,
+        }
+        ids = {name: [track.id for track in tracks] for name, tracks in lists.items()}
         return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
     def save(self, path: Path) -> None:
@@ -95,17 +101,17 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
     """
-    wanted = settings.unknown_train + settings.unknown_test
+    wanted = settings.known_unknowns + settings.unknown_test
     free = [track for track in tracks if not track.always_known]
     if len(free) < wanted + 2:
         raise CatalogueError(
-            f"catalogue: {len(free)} usable tracks, but split.unknown_train="
-            f"{settings.unknown_train}, split.unknown_test={settings.unknown_test} and two known "
+            f"catalogue: {len(free)} usable tracks, but split.known_unknowns="
+            f"{settings.known_unknowns}, split.unknown_test={settings.unknown_test} and two known "
             "ones are needed. Add music or lower the two settings."
         )
     groups = by_artist(free)
     np.random.default_rng([seed, 1]).shuffle(groups)
-    chosen: dict[str, list[Track]] = {"unknown_test": [], "unknown_train": []}
+    chosen: dict[str, list[Track]] = {"unknown_test": [], "known_unknowns": []}
     for name, kept in chosen.items():
         room = getattr(settings, name)
         for group in list(groups):
@@ -136,7 +142,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
         places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
         known = [known[place] for place in places]
     known.sort(key=lambda track: order[track.id])
-    return Split(tuple(known), tuple(chosen["unknown_train"]), tuple(chosen["unknown_test"]))
+    return Split(tuple(known), tuple(chosen["known_unknowns"]), tuple(chosen["unknown_test"]))
 
 
 def _title(track: Track) -> str:

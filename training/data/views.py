@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...configs.schema import Audio, Config
+from ...configs.schema import Config, RawSamples
 from ...model.audio import check_audible, read_audio
 from ...model.frontend import FrontEnd, make_front_end
 from ...support.errors import AudioError, CatalogueError
@@ -101,7 +101,7 @@ def analysis(config: Config, exclude: Set[str] = frozenset()) -> object:
     """The settings that shape what `FrontEnd.analyse` makes, for cache keys, JSON-ready."""
     signal = config.signal.model_dump(mode="json", exclude=exclude)
     spectrum = config.spectrum
-    return [signal, spectrum.model_dump()] if isinstance(spectrum, Audio) else signal
+    return [signal, spectrum.model_dump()] if isinstance(spectrum, RawSamples) else signal
 
 
 def check_tracks(
@@ -240,7 +240,7 @@ def _spans(
         seconds: length of the track.
         piece: where in the track the view begins (s), its change of speed (%), its frames.
     """
-    if config.fold is None or not config.fold.holds_passages:
+    if config.fold is None or not config.fold.holds_out_segments:
         return ((0, piece["frames"]),)
     rate = 1 + piece["speed_percent"] / 100
     hop, window = (samples / config.signal.sample_rate_hz for samples in analysed.steps)

@@ -84,7 +84,7 @@ def test_a_clip_slightly_too_fast_is_found(songs, index):
     assert top[:, 0].tolist() == list(range(6))
 
 
-def test_passages_left_out_are_not_found():
+def test_segments_left_out_are_not_found():
     # noise never repeats, unlike songs
     rng = np.random.default_rng(1)
     song, other = (rng.standard_normal(SECONDS * SAMPLE_RATE).astype(np.float32) for _ in range(2))
@@ -96,12 +96,12 @@ def test_passages_left_out_are_not_found():
     assert index.match(middle)[0] < 0.05 * len(middle)
     kept = index.times[index.owners == 0] * FRAME_SECONDS
     assert len(kept) and not ((kept > 4) & (kept < 8)).any()
-    # neither may a landmark reach from a kept passage into one left out
+    # neither may a landmark reach from a kept segment into one left out
     assert (index.owners == 0).sum() < ((tracks[0].times * FRAME_SECONDS % 8) < 4).sum()
     assert (index.owners == 1).sum() == len(tracks[1])
 
 
-def test_one_list_of_passages_for_each_track(tracks):
+def test_one_list_of_segments_for_each_track(tracks):
     with pytest.raises(ValueError):
         LandmarkIndex.build(tracks, keep=[[(0.0, 1.0)]])
 

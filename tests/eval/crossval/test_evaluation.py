@@ -137,7 +137,7 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
         "noise": "noise.csv", "impulse_responses": "room.csv", "reverb": 1.0, "noisy": 1.0,
     }  # fmt: skip
     settings["training"] = settings["training"] | {
-        "workers": 1, "float_steps": 50, "quantized_steps": 50, "images": 1000,
+        "workers": 1, "float_steps": 50, "quantized_steps": 50, "examples": 1000,
     }  # fmt: skip
     settings["fold"] = {"protocol": "conditions", "number": 1, "of": 3}
     config = parse_config(settings, name="leaks", folder=tmp_path)
@@ -230,7 +230,7 @@ def test_every_track_is_tested_in_every_fold_and_at_every_ratio_over_all(tiny_ru
         ({}, {"folds": 9}, ConfigError, "folds=9: the catalogue has only 6 known tracks"),
         ({}, {"folds": 1}, ConfigError, "folds=1: from 2 to 50"),
         ({}, {"fhe_clips": -1}, ConfigError, "fhe_clips=-1"),
-        ({}, {"folds": 6, "protocols": ["passages"], "short": True}, CatalogueError, "passages of"),
+        ({}, {"folds": 6, "protocols": ["segments"], "short": True}, CatalogueError, "segments of"),
         ({"noise": 2}, {"folds": 3}, CatalogueError, r"2 recording\(s\) found; at least 3"),
         ({}, {"protocols": ["trained"]}, RunError, "not trained"),
     ],

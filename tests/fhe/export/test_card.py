@@ -40,7 +40,7 @@ def test_licences_are_counted_where_the_catalogue_states_them(manifest, tiny_run
     )
     card = model_card(manifest, config, replace(split, known=tuple(known)))
     for name, count in Counter(licences).items():
-        taught = 0 if name else len(split.unknown_train)
+        taught = 0 if name else len(split.known_unknowns)
         assert f"| {name or UNSTATED} | {count} | {taught} |" in card
     assert "from the owner's catalogue" in card
 

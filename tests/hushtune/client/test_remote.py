@@ -330,8 +330,8 @@ def test_a_client_part_with_a_file_that_its_id_does_not_cover_is_refused(tiny_ar
         return keep_part(data, hashlib.sha256(data).hexdigest(), tmp_path / "parts", "http://x")
 
     assert (keep(part()) / "client" / "client.zip").is_file()
-    with pytest.raises(ArtifactError, match=r"do not trust.*\['client/kept.npy'\]"):
-        keep(part("client/kept.npy"))
+    with pytest.raises(ArtifactError, match=r"do not trust.*\['client/selected.npy'\]"):
+        keep(part("client/selected.npy"))
 
 
 def test_a_client_part_cannot_write_outside_of_its_folder(tmp_path):

@@ -7,7 +7,7 @@ from hushtune.training.data.pool import ImagePool
 from hushtune.training.data.views import View, Views
 
 FRONT_END = FrontEnd(SignalSettings(bands=16, crop_seconds=2), MelSpectrum(kind="mel", frames=8))
-SETTINGS = dict(unknown_share=0.25, counterfeit_share=0.1, remix=0.5)
+SETTINGS = dict(known_unknown_share=0.25, synthetic_negative_share=0.1, noise_share=0.5)
 GROUP = 1
 
 
@@ -46,24 +46,24 @@ def test_a_batch_depends_on_seed_stream_and_number_alone(tmp_path):
     assert not any(torch.equal(images, other[0]) for other in others)
 
 
-def test_shares_of_unknown_and_counterfeit_clips(tmp_path):
+def test_shares_of_unknown_and_synthetic_negatives(tmp_path):
     def unknowns(**changes):
         return int((batch(maker(tmp_path, **changes))[1] == 5).sum())
 
     assert unknowns() == 10 + 4
-    assert unknowns(counterfeit_share=0) == 10
-    assert unknowns(unknown=0, counterfeit_share=0) == 0
+    assert unknowns(synthetic_negative_share=0) == 10
+    assert unknowns(unknown=0, synthetic_negative_share=0) == 0
 
 
 def test_a_batch_tells_who_taught_unknown(tmp_path):
     _, labels, teachers = batch(maker(tmp_path))
     assert set(labels[teachers >= 0].tolist()) == {5}
     assert sorted(set(teachers.tolist())) == [-1, 0, 1]
-    assert int((teachers >= 0).sum()) == 10, "counterfeits are of no unknown track"
+    assert int((teachers >= 0).sum()) == 10, "synthetic negatives are of no unknown track"
 
 
 def test_validation_views_are_never_trained_on(tmp_path):
-    batches = maker(tmp_path, spoil_validation=True, remix=0)
+    batches = maker(tmp_path, spoil_validation=True, noise_share=0)
     assert all(torch.isfinite(batch(batches, number=n)[0]).all() for n in range(20))
     assert not torch.isfinite(batches.validation()[0]).any()
 

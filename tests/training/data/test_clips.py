@@ -19,10 +19,10 @@ from hushtune.training.data.sounds import split_sounds
 
 def test_calibration_clips_are_shared_out_evenly(tiny_run):
     split = tiny_run.split()
-    clips = list_calibration_clips(tiny_run.config, split, split.unknown_train)
+    clips = list_calibration_clips(tiny_run.config, split, split.known_unknowns)
     of_each = Counter(clip.track.id for clip in clips)
     enrolled = {track.id for track in split.known}
-    assert set(of_each) == enrolled | {track.id for track in split.unknown_train}
+    assert set(of_each) == enrolled | {track.id for track in split.known_unknowns}
     assert set(of_each.values()) == {CLIPS_OF_A_TRACK}
     for label in range(split.unknown_class + 1):
         ratios = Counter(clip.snr_db for clip in clips if clip.label == label)
@@ -33,7 +33,7 @@ def test_calibration_clips_are_shared_out_evenly(tiny_run):
     assert not seeds & {clip.seed for clip in list_test_clips(tiny_run.config, split)}
 
 
-def test_calibration_knows_neither_the_test_sounds_nor_the_passages(tiny_run):
+def test_calibration_knows_neither_the_test_sounds_nor_the_segments(tiny_run):
     config = tiny_run.config.model_copy(
         update={"fold": FoldSettings(protocol="halves", number=0, of=2)}
     )

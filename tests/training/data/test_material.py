@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.configs.schema import Audio, ModulationSpectrum
+from hushtune.configs.schema import ModulationSpectrum, RawSamples
 from hushtune.training.data.material import Samples, material_of
 from hushtune.training.data.remix import AudioRemix
 
-AUDIO = Audio(kind="audio", rate_hz=1000, block=50)
+AUDIO = RawSamples(kind="samples", rate_hz=1000, block=50)
 
 
 def crop(material, seed=0):
@@ -38,12 +38,12 @@ def test_stored_crops_come_back(spectrum):
 
 
 @pytest.mark.parametrize("spectrum", [ModulationSpectrum(), AUDIO])
-def test_counterfeits_come_in_three_kinds_and_are_something_else(spectrum):
+def test_synthetic_negatives_come_in_three_kinds_and_are_something_else(spectrum):
     material = material_of(spectrum)
     plain, other = crop(material), crop(material, 1)
     kinds = set()
     for seed in range(30):
-        made = material.counterfeit(plain, lambda: other, np.random.default_rng(seed))
+        made = material.synthetic_negative(plain, lambda: other, np.random.default_rng(seed))
         assert made.shape == plain.shape and made.dtype == plain.dtype
         assert not np.array_equal(made, plain)
         kinds.add("reversed" if np.array_equal(made, material._reversed(plain)) else "changed")

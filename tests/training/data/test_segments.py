@@ -19,7 +19,7 @@ def test_nothing_is_held_out_where_folds_hold_out_conditions_alone(settings):
 def test_tenths_cover_a_track_and_are_guarded_by_a_clip_on_both_sides():
     ends = 0.0
     for number in range(10):
-        settings = config("passages", number)
+        settings = config("segments", number)
         start, end = held_out(settings, 30.0)
         assert start == pytest.approx(ends) and end - start == pytest.approx(3.0)
         ends = end
@@ -29,8 +29,8 @@ def test_tenths_cover_a_track_and_are_guarded_by_a_clip_on_both_sides():
     assert ends == pytest.approx(30.0)
 
 
-def test_a_long_passage_is_tested_and_guarded_by_whole_crops():
-    settings = config("passages", 4)
+def test_a_long_segment_is_tested_and_guarded_by_whole_crops():
+    settings = config("segments", 4)
     assert clip_seconds(settings, 240.0) == 10.0
     assert training_spans(settings, 240.0) == [(0.0, 86.0), (130.0, 240.0)]
 
@@ -45,14 +45,14 @@ def test_halves_are_the_winners_two_cases_without_a_guard():
 
 
 def test_too_short_tracks_are_refused():
-    with pytest.raises(CatalogueError, match="passages of only 0.80 s in 10 folds"):
-        clip_seconds(config("passages"), 8.0)
+    with pytest.raises(CatalogueError, match="segments of only 0.80 s in 10 folds"):
+        clip_seconds(config("segments"), 8.0)
     with pytest.raises(CatalogueError, match="nothing left to train on in fold 1 of 3"):
-        training_spans(config("passages", 1, 3), 6.0)
+        training_spans(config("segments", 1, 3), 6.0)
 
 
 def test_folds_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="number=10 must be less than of=10"):
-        FoldSettings(protocol="passages", number=10, of=10)
+        FoldSettings(protocol="segments", number=10, of=10)
     with pytest.raises(ValueError, match="'halves' has two folds"):
         FoldSettings(protocol="halves", number=0, of=3)

@@ -7,7 +7,7 @@ from hushtune.support.errors import CatalogueError, RunError
 from hushtune.training.data.split import Split, split_tracks
 from hushtune.training.data.track import Track
 
-SETTINGS = SplitSettings(unknown_train=6, unknown_test=8)
+SETTINGS = SplitSettings(known_unknowns=6, unknown_test=8)
 
 
 def tracks(artists: list[str]) -> list[Track]:
@@ -21,12 +21,12 @@ def artists(part):
 def test_lists_are_disjoint_by_artist_and_cover_everything():
     songs = tracks([f"a{n // 2}" for n in range(60)])
     split = split_tracks(songs, SETTINGS, seed=1)
-    parts = (split.known, split.unknown_train, split.unknown_test)
+    parts = (split.known, split.known_unknowns, split.unknown_test)
     assert sorted(t.id for part in parts for t in part) == sorted(t.id for t in songs)
     for first in range(3):
         for second in range(first):
             assert not artists(parts[first]) & artists(parts[second])
-    assert len(split.unknown_train) == 6
+    assert len(split.known_unknowns) == 6
     assert len(split.unknown_test) == 8
 
 
@@ -63,7 +63,7 @@ def test_only_so_many_are_enrolled_and_the_unknown_stay_the_same():
     some = split_tracks(songs, SETTINGS.model_copy(update={"enrolled": 10}), 1)
     assert len(some.known) == 10 and set(some.known) < set(everything.known)
     assert some.unknown_test == everything.unknown_test
-    assert some.unknown_train == everything.unknown_train
+    assert some.known_unknowns == everything.known_unknowns
 
 
 def test_always_known_tracks_are_never_held_out():
@@ -79,11 +79,11 @@ def test_always_known_tracks_are_never_held_out():
 def test_an_unknown_track_with_a_known_title_is_left_out():
     songs = tracks([f"a{n}" for n in range(40)])
     before = split_tracks(songs, SETTINGS, 1)
-    twin = before.unknown_train[0]
+    twin = before.known_unknowns[0]
     place = songs.index(before.known[0])
     songs[place] = replace(songs[place], title=f" {twin.title.upper()}")
     after = split_tracks(songs, SETTINGS, 1)
-    assert [t.id for t in after.unknown_train] == [t.id for t in before.unknown_train[1:]]
+    assert [t.id for t in after.known_unknowns] == [t.id for t in before.known_unknowns[1:]]
     assert after.unknown_test == before.unknown_test
     assert len(after.known) == len(before.known), "it is not enrolled, either"
 
@@ -93,4 +93,4 @@ def test_titles_that_name_no_piece_leave_nothing_out():
     nobodys = [replace(t, title="Intro") for t in tracks([""] * 40)]
     generic = [replace(t, title="Intro") for t in tracks([f"a{n}" for n in range(40)])]
     for songs in (numbers, nobodys, generic):
-        assert len(split_tracks(songs, SETTINGS, 1).unknown_train) == 6
+        assert len(split_tracks(songs, SETTINGS, 1).known_unknowns) == 6

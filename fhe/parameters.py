@@ -1,0 +1,392 @@
+"""The encryption parameters that a client accepts: a fixed list, and circuits described by it.
+
+Whoever chooses the noise of an encryption can read what is encrypted, so nothing about it comes
+from outside. An artifact names the *dimensions* of its keys; the noise that belongs to each is
+written here, at 128 bits of security, and Concrete's specification is written anew from these
+values (`Encryption.specification`). `Encryption.of_specification` is the way back: it reads what
+Concrete's compiler chose and refuses everything that is not on the list.
+
+All keys are binary, all ciphertexts have 64-bit words. The list begins at a dimension whose noise
+has a deviation of 2**-15 of the torus: Concrete draws noise from doubles, and much wider noise has
+biased low bits. It is made by ``python -m hushtune.fhe.export.parameter_list``, which asks
+Concrete's optimizer, and reviewed.
+"""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..support.errors import ArtifactError
+
+VARIANCES: dict[int, float] = {
+    704: 5.241861619145677e-10,
+    736: 1.6765382874904187e-10,
+    768: 5.362180144464418e-11,
+    800: 1.715020534647514e-11,
+    832: 5.485260388536257e-12,
+    864: 1.7543860800610788e-12,
+    896: 5.61116574218532e-13,
+    928: 1.7946551984257635e-13,
+    960: 5.739961051270313e-14,
+    992: 1.8358486298092775e-14,
+    1024: 5.871712650082723e-15,
+    1056: 1.877987590334352e-15,
+    1088: 6.006488395511213e-16,
+    1120: 1.9210937831057481e-16,
+    1152: 6.144357701990475e-17,
+    1184: 1.965189409388221e-17,
+    1216: 6.285391577252301e-18,
+    1248: 2.0102971800409177e-18,
+    1280: 6.429662658896972e-19,
+    1312: 2.056440327214339e-19,
+    1344: 6.577245251804337e-20,
+    1376: 2.1036426163157127e-20,
+    1408: 6.7282153664037696e-21,
+    1440: 2.1519283582491323e-21,
+    1472: 6.88265075782193e-22,
+    1504: 2.201322421936436e-22,
+    1536: 7.040630965929754e-23,
+    1568: 2.2518502471256935e-23,
+    1600: 7.20223735630833e-24,
+    1632: 2.303537857493562e-24,
+    1664: 7.367553162155073e-25,
+    2048: 8.442253112932959e-31,
+    2560: 4.70197740328915e-38,
+    3072: 4.70197740328915e-38,
+    4096: 4.70197740328915e-38,
+    5120: 4.70197740328915e-38,
+    6144: 4.70197740328915e-38,
+    8192: 4.70197740328915e-38,
+    16384: 4.70197740328915e-38,
+    32768: 4.70197740328915e-38,
+    65536: 4.70197740328915e-38,
+    131072: 4.70197740328915e-38,
+}
+"""Noise variance, in units of the torus squared, for each dimension of a binary key."""
+GLWE_SHAPES: tuple[tuple[int, int], ...] = (
+    (3, 256),
+    (4, 256),
+    (5, 256),
+    (6, 256),
+    (2, 512),
+    (3, 512),
+    (4, 512),
+    (5, 512),
+    (6, 512),
+    (1, 1024),
+    (2, 1024),
+    (3, 1024),
+    (4, 1024),
+    (5, 1024),
+    (6, 1024),
+    (1, 2048),
+    (2, 2048),
+    (3, 2048),
+    (1, 4096),
+    (2, 4096),
+    (1, 8192),
+    (2, 8192),
+    (1, 16384),
+    (2, 16384),
+    (1, 32768),
+    (2, 32768),
+    (1, 65536),
+    (2, 65536),
+)
+"""GLWE dimension and polynomial size of the keys under which bootstrapping computes."""
+
+WORD_BITS = 64
+FUNCTION = "forward"
+"""What the circuit is called in a specification; client and server need not agree on it."""
+SEED_WORDS, BODY_WORDS = 2, 1
+"""Of a seeded ciphertext: its seed, and its last word."""
+MOST_KEYS = 24
+LARGEST_KEYS_BYTES = 4_000_000_000
+"""Evaluation keys in memory; the largest circuits that were ever measured here need a tenth."""
+MOST_VALUES = 1 << 20
+"""Of a query or a response."""
+
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST_VALUES)]
+Place = Annotated[int, Field(strict=True, ge=0, lt=MOST_KEYS)]
+Level = Annotated[int, Field(strict=True, ge=1, le=WORD_BITS)]
+Shape = Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
+
+
+class Record(BaseModel):
+    """Base of what travels in a manifest: immutable, no unknown field, finite numbers."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class KeySwitch(Record):
+    """A key that takes ciphertexts from one secret key to another."""
+
+    input: Place
+    output: Place
+    levels: Level
+    base_log: Level
+
+    @model_validator(mode="after")
+    def _check(self) -> "KeySwitch":
+        if self.levels * self.base_log > WORD_BITS:
+            raise ValueError(f"levels={self.levels} of base_log={self.base_log} exceed a word")
+        return self
+
+
+class Bootstrap(KeySwitch):
+    """A bootstrapping key; its output key is a GLWE key of this shape, flattened."""
+
+    glwe_dimension: Level
+    polynomial_size: Count
+
+
+class Values(Record):
+    """Encrypted integers that go in or come out.
+
+    Attributes:
+        shape: of the integers.
+        width: bits of an integer, its sign among them.
+        signed: whether it has one.
+        key: place of the secret key.
+    """
+
+    shape: Shape
+    width: Annotated[int, Field(strict=True, ge=1, le=32)]
+    signed: Annotated[bool, Field(strict=True)]
+    key: Place
+
+    @property
+    def size(self) -> int:
+        """How many integers."""
+        return math.prod(self.shape)
+
+
+class Encryption(Record):
+    """All that a client must know to encrypt for a circuit, make keys and decrypt.
+
+    Attributes:
+        keys: dimensions of the secret keys; each must be on the list.
+        bootstrap: bootstrapping keys.
+        keyswitch: keyswitching keys.
+        input: the one encrypted input, seeded.
+        output: the one encrypted output.
+    """
+
+    keys: Annotated[tuple[Count, ...], Field(min_length=1, max_length=MOST_KEYS)]
+    bootstrap: Annotated[tuple[Bootstrap, ...], Field(max_length=MOST_KEYS)] = ()
+    keyswitch: Annotated[tuple[KeySwitch, ...], Field(max_length=MOST_KEYS)] = ()
+    input: Values
+    output: Values
+
+    @model_validator(mode="after")
+    def _check(self) -> "Encryption":
+        for dimension in self.keys:
+            if dimension not in VARIANCES:
+                raise ValueError(f"keys={dimension}: no dimension of Hushtune's list")
+        places = [place for key in self._switches() for place in (key.input, key.output)]
+        places += [self.input.key, self.output.key]
+        if max(places) >= len(self.keys):
+            raise ValueError(f"key {max(places)} of {len(self.keys)}: there is none")
+        for key in self.bootstrap:
+            shape = key.glwe_dimension, key.polynomial_size
+            if shape not in GLWE_SHAPES or math.prod(shape) != self.keys[key.output]:
+                raise ValueError(f"GLWE shape {shape}: not on Hushtune's list, or not its key's")
+        if max(self.input.size, self.output.size) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        if self.key_bytes > LARGEST_KEYS_BYTES:
+            raise ValueError(f"evaluation keys of {self.key_bytes:,} bytes")
+        return self
+
+    @property
+    def has_evaluation_keys(self) -> bool:
+        """Whether the server needs keys of its clients: wherever a PBS is computed."""
+        return bool(self.bootstrap or self.keyswitch)
+
+    @property
+    def key_bytes(self) -> int:
+        """What the evaluation keys take in memory, uncompressed."""
+        words = 0
+        for key in self.keyswitch:
+            words += self.keys[key.input] * key.levels * (self.keys[key.output] + 1)
+        for boot in self.bootstrap:
+            side = boot.glwe_dimension + 1
+            words += self.keys[boot.input] * boot.levels * side * side * boot.polynomial_size
+        return 8 * words
+
+    def _switches(self) -> tuple[KeySwitch, ...]:
+        return (*self.bootstrap, *self.keyswitch)
+
+    def specification(self) -> dict[str, Any]:
+        """Concrete's specification of a client, as its JSON; ids equal places."""
+        return {
+            "keyset": {
+                "lweSecretKeys": [
+                    {
+                        "id": place,
+                        "params": {
+                            "lweDimension": dimension,
+                            "integerPrecision": WORD_BITS,
+                            "keyType": "binary",
+                        },
+                    }
+                    for place, dimension in enumerate(self.keys)
+                ],
+                "lweBootstrapKeys": [
+                    self._evaluation_key(
+                        place,
+                        key,
+                        glweDimension=key.glwe_dimension,
+                        polynomialSize=key.polynomial_size,
+                    )
+                    for place, key in enumerate(self.bootstrap)
+                ],
+                "lweKeyswitchKeys": [
+                    self._evaluation_key(place, key, outputLweDimension=self.keys[key.output])
+                    for place, key in enumerate(self.keyswitch)
+                ],
+                "packingKeyswitchKeys": [],
+            },
+            "circuits": [
+                {
+                    "inputs": [self._gate(self.input, seeded=True)],
+                    "outputs": [self._gate(self.output, seeded=False)],
+                    "name": FUNCTION,
+                }
+            ],
+        }
+
+    def _evaluation_key(self, place: int, key: KeySwitch, **shape: int) -> dict[str, Any]:
+        return {
+            "id": place,
+            "inputId": key.input,
+            "outputId": key.output,
+            "params": {
+                "levelCount": key.levels,
+                "baseLog": key.base_log,
+                "variance": VARIANCES[self.keys[key.output]],
+                "integerPrecision": WORD_BITS,
+                "modulus": {"modulus": {"native": {}}},
+                "keyType": "binary",
+                "inputLweDimension": self.keys[key.input],
+                **shape,
+            },
+            "compression": "seed",
+        }
+
+    def _gate(self, values: Values, *, seeded: bool) -> dict[str, Any]:
+        dimension = self.keys[values.key]
+        words = SEED_WORDS + BODY_WORDS if seeded else dimension + 1
+        concrete = [*values.shape, words]
+        return {
+            "rawInfo": {
+                "shape": {"dimensions": concrete},
+                "integerPrecision": WORD_BITS,
+                "isSigned": False,
+            },
+            "typeInfo": {
+                "lweCiphertext": {
+                    "abstractShape": {"dimensions": list(values.shape)},
+                    "concreteShape": {"dimensions": list(concrete)},
+                    "integerPrecision": WORD_BITS,
+                    "encryption": {
+                        "keyId": values.key,
+                        "variance": VARIANCES[dimension],
+                        "lweDimension": dimension,
+                        "modulus": {"modulus": {"native": {}}},
+                    },
+                    "compression": "seed" if seeded else "none",
+                    "encoding": {
+                        "integer": {
+                            "width": values.width,
+                            "isSigned": values.signed,
+                            "mode": {"native": {}},
+                        }
+                    },
+                }
+            },
+        }
+
+    @classmethod
+    def of_specification(cls, specification: dict[str, Any]) -> "Encryption":
+        """What a specification by Concrete's compiler says, if everything in it is on the list.
+
+        Args:
+            specification: Concrete's ``client.specs.json``.
+
+        Raises:
+            ArtifactError: a parameter is not on the list, or a field is not one that
+                `specification` writes with the same value.
+        """
+        try:
+            keyset, (circuit,) = specification["keyset"], specification["circuits"]
+            (sent,), (received,) = circuit["inputs"], circuit["outputs"]
+            encryption = cls(
+                keys=tuple(key["params"]["lweDimension"] for key in keyset["lweSecretKeys"]),
+                bootstrap=tuple(
+                    Bootstrap(
+                        **_switch(key),
+                        glwe_dimension=key["params"]["glweDimension"],
+                        polynomial_size=key["params"]["polynomialSize"],
+                    )
+                    for key in keyset["lweBootstrapKeys"]
+                ),
+                keyswitch=tuple(KeySwitch(**_switch(key)) for key in keyset["lweKeyswitchKeys"]),
+                input=_values(sent),
+                output=_values(received),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"encryption parameters: not those of Hushtune's list ({error}). "
+                "Compile the artifact again with this version."
+            ) from error
+        expected = encryption.specification()
+        expected["circuits"][0]["name"] = circuit.get("name")
+        found = dict(specification)
+        found.pop("tfhers_specs", None)  # of another library's ciphertexts; the client has none
+        if difference := _difference(found, expected, "specification"):
+            raise ArtifactError(
+                f"encryption parameters: {difference}. Compile the artifact again with this "
+                "version."
+            )
+        return encryption
+
+
+def _switch(key: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "input": key["inputId"],
+        "output": key["outputId"],
+        "levels": key["params"]["levelCount"],
+        "base_log": key["params"]["baseLog"],
+    }
+
+
+def _values(gate: dict[str, Any]) -> Values:
+    ciphertext = gate["typeInfo"]["lweCiphertext"]
+    integer = ciphertext["encoding"]["integer"]
+    return Values(
+        shape=tuple(ciphertext["abstractShape"]["dimensions"]),
+        width=integer["width"],
+        signed=integer["isSigned"],
+        key=ciphertext["encryption"]["keyId"],
+    )
+
+
+def _difference(found: Any, expected: Any, name: str) -> str | None:
+    """Where two JSON values differ, for people; None if they are the same."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        if set(found) != set(expected):
+            return f"{name} has the fields {sorted(found)}, expected {sorted(expected)}"
+        parts = ((found[key], expected[key], f"{name}.{key}") for key in expected)
+        return next(filter(None, (_difference(*part) for part in parts)), None)
+    if isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
+        pairs = enumerate(zip(found, expected, strict=True))
+        rest = (_difference(one, other, f"{name}[{place}]") for place, (one, other) in pairs)
+        return next(filter(None, rest), None)
+    if isinstance(expected, float) and isinstance(found, float):
+        same = math.isclose(found, expected, rel_tol=1e-9)
+    else:
+        same = type(found) is type(expected) and found == expected
+    return None if same else f"{name}={found!r}, expected {expected!r}"
