@@ -17,8 +17,8 @@ from hushtune.support.errors import ProtocolError
 from starlette.requests import ClientDisconnect
 
 from hushtune.service.errors import Refusal, disk_full
+from hushtune.service.records import free_bytes
 from hushtune.service.settings import ServiceSettings
-from hushtune.service.store import free_bytes
 
 WRITE_BYTES = 1 << 20
 OCTETS = "application/octet-stream"

@@ -16,8 +16,9 @@ from hushtune.service.errors import Refusal, disk_full, keys_needed, keys_not_us
 from hushtune.service.layout import Layout, Layouts
 from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
+from hushtune.service.records import KeyRecord, QueryRecord, StoreLimits, digest_of
 from hushtune.service.settings import ServiceSettings
-from hushtune.service.store import KeyRecord, QueryRecord, Store, StoreLimits, digest_of
+from hushtune.service.store import Store
 from hushtune.service.worker import CheckKeys, Failure, RunQuery, WorkerSettings
 from hushtune.service.workers import Workers, threads_per_worker
 

@@ -1,4 +1,9 @@
-"""The worker processes: a queue of jobs, a slot for each process, a new one for each that dies."""
+"""The worker processes: a queue of jobs, a slot for each process, a new one for each that dies.
+
+Written by hand because Pebble, which was tried, counts a task's time from the moment a worker takes
+it: a worker that is stopped before it does holds its task for ever. And where a worker fails to
+start, its pool is broken for good.
+"""
 
 import asyncio
 import logging

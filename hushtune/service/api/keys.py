@@ -10,7 +10,7 @@ from hushtune.service.api.context import Asker, The
 from hushtune.service.api.describe import OCTET_BODY, errors
 from hushtune.service.bodies import save_keys
 from hushtune.service.errors import Refusal, unknown_key
-from hushtune.service.store import KeyRecord
+from hushtune.service.records import KeyRecord
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 

@@ -15,7 +15,7 @@ from hushtune.service.bodies import read_query
 from hushtune.service.clients import Client
 from hushtune.service.connections import CHUNK_BYTES
 from hushtune.service.errors import unknown_key, unknown_query
-from hushtune.service.store import KeyRecord
+from hushtune.service.records import KeyRecord
 
 router = APIRouter(prefix="/v1", tags=["queries"])
 
