@@ -11,12 +11,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := locks/python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 PIP := -m pip --quiet --disable-pip-version-check
+ROOMS := support configs model training fhe eval
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs transcripts lock clean
+.PHONY: help install demo test test-slow test-all coverage checks lint typecheck imports tree docs \
+	transcripts lock clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 install: $(READY)  ## make .venv and install the locked versions
 
@@ -32,12 +36,32 @@ $(READY): $(LOCK) pyproject.toml
 demo: $(READY)  ## compose songs, train, compile, identify noisy clips under real FHE
 	$(BIN)/hushtune demo
 
-test: $(READY)  ## lint and the whole test suite
-	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q --durations=10
+test: checks  ## linters, types, import contracts, and all tests but the slow ones
+	$(PYTEST) -m "not slow"
 
-lint: $(READY)  ## ruff alone
+test-slow: $(READY)  ## only the slow tests
+	$(PYTEST) -m slow
+
+test-all: test test-slow  ## everything
+
+coverage: $(READY)  ## which lines all tests run, in worker and server processes, too
+	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage/html
+
+checks: lint typecheck imports  ## what needs no test run
+
+lint: $(READY)  ## ruff: mistakes and layout
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+
+typecheck: $(READY) tree  ## mypy, strict
+	cd build/tree && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p hushtune
+
+imports: $(READY) tree  ## which room may import which
+	cd build/tree && ../../$(BIN)/lint-imports --no-logo --no-cache ../../pyproject.toml
+
+tree:  # the package as it is installed: rooms within hushtune
+	@rm -rf build/tree && mkdir -p build/tree/hushtune
+	@ln -s $(addprefix ../../../,$(ROOMS) $(filter-out %__pycache__,$(wildcard hushtune/*))) build/tree/hushtune/
 
 docs: $(READY)  ## build the docs site into build/docs; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs

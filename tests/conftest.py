@@ -1,11 +1,39 @@
-"""A tiny catalogue, run and artifact that the tests share: real parts, small sizes."""
+"""A tiny catalogue, its runs and artifacts that the tests share: real parts, small sizes.
 
+Training and compiling take most of a minute each, so what they give is kept between test sessions
+(`kept`): in pytest's cache folder, or in ``$HUSHTUNE_TEST_CACHE``, under a hash of the sources,
+settings and versions that shape it. Every session works on a copy of its own.
+"""
+
+import csv
+import fcntl
+import hashlib
+import json
 import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import requires, version
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each; before a library starts its threads
+    for _kind in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[_kind] = "1"
+    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import numpy as np
 import pytest
 from hushtune.configs.loading import parse_config
+
+ROOT = Path(__file__).parents[1]
+KEPT_DAYS = 7
+"""What no session used for so long is removed from the cache."""
+RUN_SOURCES = ("support", "configs", "model", "training", "eval/*.py")
+"""Rooms (all their modules) and patterns of the modules that shape a trained run."""
+ARTIFACT_SOURCES = (*RUN_SOURCES, "fhe")
 
 TINY = {
     "name": "tiny",
@@ -49,54 +77,174 @@ def _tiny_settings():
 
 
 @pytest.fixture(scope="session")
+def kept(request) -> Callable[..., Path]:
+    """Makes a folder once for all sessions, and gives this session its own copy.
+
+    ``kept(name, make, to=folder, sources=ARTIFACT_SOURCES, settings=...)`` copies into the
+    folder `to` what ``make(folder)`` wrote into an empty one, now or in an earlier session with
+    equal sources, settings (anything with a stable `repr`) and versions.
+    """
+    root = Path(
+        os.environ.get("HUSHTUNE_TEST_CACHE") or request.config.cache.mkdir("hushtune")
+    ).resolve()
+
+    def keep(
+        name: str,
+        make: Callable[[Path], object],
+        *,
+        to: Path,
+        sources: tuple[str, ...] = ARTIFACT_SOURCES,
+        settings: object = None,
+    ) -> Path:
+        folder = root / f"{name}-{_key(sources, settings)}"
+        making = folder.with_suffix(".making")
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                _remove_unused(root)
+                shutil.rmtree(making, ignore_errors=True)  # of a session that was interrupted
+                making.mkdir()
+                make(making)
+                making.rename(folder)
+        os.utime(folder)
+        shutil.copytree(folder, to, symlinks=True, dirs_exist_ok=True)
+        for path in (p for p in to.rglob("*") if p.suffix in (".json", ".yaml")):
+            text = path.read_text("utf-8")
+            if str(making) in text:  # a run's split names its tracks' files
+                path.write_text(text.replace(str(making), str(to)), "utf-8")
+        return to
+
+    return keep
+
+
+def _key(sources: tuple[str, ...], settings: object) -> str:
+    """Hash of what shapes a kept folder."""
+    digest = hashlib.sha256()
+    for source in sources:
+        folder = ROOT / source
+        paths = folder.rglob("*.py") if folder.is_dir() else ROOT.glob(source)
+        for path in sorted(paths):
+            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    names = [re.match(r"[\w.-]+", line)[0] for line in requires("hushtune") if ";" not in line]
+    versions = {name: version(name) for name in (*names, "concrete-python")}
+    digest.update(json.dumps([sys.version, versions, repr(settings)]).encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with the process that holds it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_unused(root: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 86_400
+    for folder in root.iterdir():
+        if folder.is_dir() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     return parse_config(tiny_settings(runs=str(folder / "runs")), name="tiny", folder=folder)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_config):
+def tiny_run(tiny_config, kept):
     """A trained run."""
-    from hushtune.eval.accuracy import evaluate_run
-    from hushtune.training.trainer import train
+    from hushtune.training.run import Run
 
-    run = train(tiny_config)
-    evaluate_run(run)
-    return run
+    kept(
+        "tiny-run",
+        lambda folder: _trained(tiny_config.model_copy(update={"runs": folder})),
+        to=tiny_config.runs,
+        sources=RUN_SOURCES,
+        settings=_settings_of(tiny_config),
+    )
+    return Run(tiny_config.runs / "tiny", tiny_config)
 
 
 @pytest.fixture(scope="session")
-def linear_run(tiny_run):
+def linear_run(tiny_run, kept):
     """A trained run without hidden layers, as the shipped configurations are."""
-    from hushtune.eval.accuracy import evaluate_run
-    from hushtune.training.trainer import train
+    from hushtune.training.run import Run
 
     network = {"layers": (), "inputs": 200, "input_bits": 6, "head_bits": 6}
     config = tiny_run.config.model_copy(
         update={"name": "linear", "network": tiny_run.config.network.model_copy(update=network)}
     )
-    run = train(config)
-    evaluate_run(run)
-    return run
+
+    def make(folder: Path) -> None:
+        shutil.copytree(tiny_run.cache, folder / ".cache")  # the songs and their noise
+        _trained(config.model_copy(update={"runs": folder}))
+
+    kept("linear-run", make, to=config.runs, sources=RUN_SOURCES, settings=_settings_of(config))
+    return Run(config.runs / "linear", config)
+
+
+def _settings_of(config) -> str:
+    return config.model_dump_json(exclude={"runs"})
+
+
+def _trained(config) -> None:
+    from hushtune.eval.accuracy import evaluate_run
+    from hushtune.training.trainer import train
+
+    evaluate_run(train(config))
 
 
 @pytest.fixture(scope="session")
-def tiny_artifact(tiny_run) -> Path:
-    """A compiled, proved artifact."""
-    from hushtune.fhe.export.compile import export
-
-    return export(tiny_run, tiny_run.path("artifact"))
+def tiny_artifact(tiny_run, kept) -> Path:
+    """A compiled, proved artifact of the run with a hidden layer. Change copies of it only."""
+    return _artifact_of(tiny_run, kept)
 
 
 @pytest.fixture(scope="session")
-def tiny_clips(tiny_run, tmp_path_factory):
+def linear_artifact(linear_run, kept) -> Path:
+    """A compiled, proved artifact of the run without hidden layers. Change copies of it only."""
+    return _artifact_of(linear_run, kept)
+
+
+def _artifact_of(run, kept: Callable[..., Path]) -> Path:
+    def make(folder: Path) -> None:
+        from hushtune.fhe.export.compile import export
+
+        export(run, folder / "artifact")
+
+    kept(f"{run.config.name}-artifact", make, to=run.folder, settings=_settings_of(run.config))
+    return run.path("artifact")
+
+
+@pytest.fixture(scope="session")
+def tiny_clips(tiny_run, kept, tmp_path_factory) -> list[tuple[str, Path]]:
     """(expected name or "unknown", path) of some noisy clips."""
-    from hushtune.training.data.clips import write_clips
 
-    folder = tmp_path_factory.mktemp("clips")
-    written = write_clips(tiny_run, folder, known=3, unknown=1)
-    unknown = tiny_run.split().unknown_class
-    return [(c.track.name if c.label != unknown else "unknown", path) for c, path in written]
+    def make(folder: Path) -> None:
+        from hushtune.training.data.clips import write_clips
+
+        write_clips(tiny_run, folder, known=3, unknown=1)
+
+    folder = kept(
+        "tiny-clips",
+        make,
+        to=tmp_path_factory.mktemp("clips"),
+        sources=RUN_SOURCES,
+        settings=_settings_of(tiny_run.config),
+    )
+    with (folder / "clips.csv").open(newline="", encoding="utf-8") as file:
+        return [(row["expected"], folder / row["clip"]) for row in csv.DictReader(file)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a module's tests in one process, where they share what their fixtures make."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +263,5 @@ def tone():
 
 def pytest_report_header() -> str:
     """Say whether the real corpus is there."""
-    corpus = Path(__file__).parents[1] / "../shared/corpus"
-    state = "present" if corpus.is_dir() else "absent: its tests are skipped"
+    state = "present" if (ROOT / "../shared/corpus").is_dir() else "absent: its tests are skipped"
     return f"real corpus: {state}; cores: {os.cpu_count()}"
