@@ -97,6 +97,10 @@ class Database:
         """The first row of a question, or None."""
         return next(iter(self.rows(sql, *values)), None)
 
+    def number(self, sql: str, *values: object) -> int:
+        """The one number that a question is answered with."""
+        return int(self.one(sql, *values)[0])
+
     def column(self, sql: str, *values: object) -> list[str]:
         """The first column of a question."""
         return [row[0] for row in self.rows(sql, *values)]

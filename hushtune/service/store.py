@@ -80,8 +80,6 @@ class Store:
             self.instance.close()
         self._db.close()
 
-    # Keys
-
     def add_key(self, partial: Path, client: Client, key_id: bytes) -> tuple[str, KeyRecord]:
         """Keep checked evaluation keys; make room for them.
 
@@ -124,11 +122,8 @@ class Store:
         """Remove keys, their queries and responses; False where there are none."""
         with self._db.changing():
             record = self.key(identifier, owner)
-            if record is not None:
-                self._drop_keys([record.digest])
+            self._drop_keys([record.digest] if record else [])
         return record is not None
-
-    # Queries
 
     def add_query(self, client: Client, key: KeyRecord | None) -> tuple[str, int]:
         """Record a query that waits; `key` is None where the artifact needs none.
@@ -181,13 +176,12 @@ class Store:
     def start_query(self, digest: str) -> bool:
         """Note that a query runs; False if it was deleted meanwhile."""
         with self._db.changing():
-            return bool(
-                self._db.change(
-                    "UPDATE queries SET state = 'running', started = ? "
-                    "WHERE digest = ? AND state = 'queued'",
-                    *(time.time(), digest),
-                )
+            started = self._db.change(
+                "UPDATE queries SET state = 'running', started = ? "
+                "WHERE digest = ? AND state = 'queued'",
+                *(time.time(), digest),
             )
+        return bool(started)
 
     def finish_query(self, digest: str, partial: Path) -> bool:
         """Keep a query's response, make room for it; False if the query was deleted meanwhile.
@@ -224,8 +218,7 @@ class Store:
         """Remove a query and its response; False where there is none."""
         with self._db.changing():
             record = self.query(identifier, owner)
-            if record is not None:
-                self._drop_queries([record.digest])
+            self._drop_queries([record.digest] if record else [])
         return record is not None
 
     def waiting(self) -> int:
@@ -234,12 +227,8 @@ class Store:
 
     def not_waiting(self, digests: set[str]) -> set[str]:
         """Those of some queries that do not wait in this process, or are gone."""
-        return digests - set(
-            self._db.column(
-                "SELECT digest FROM queries WHERE instance = ? AND state = 'queued'",
-                self.instance.id,
-            )
-        )
+        here = "SELECT digest FROM queries WHERE instance = ? AND state = 'queued'"
+        return digests - set(self._db.column(here, self.instance.id))
 
     def any_left(self, digests: list[str]) -> bool:
         """Whether any of some queries is not gone."""
@@ -250,12 +239,10 @@ class Store:
         return Usage(*self._db.one("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM keys"))
 
     def _count(self, condition: str, *values: object) -> int:
-        count: int = self._db.one(f"SELECT COUNT(*) FROM queries WHERE {condition}", *values)[0]
-        return count
+        return self._db.number(f"SELECT COUNT(*) FROM queries WHERE {condition}", *values)
 
     def _position(self, digest: str) -> int:
-        position: int = self._db.one(_TURNS, digest, digest)[0]
-        return position
+        return self._db.number(_TURNS, digest, digest)
 
     def _check_hour(self, client: Client, now: float) -> None:
         limit = self.limits.queries_per_hour
@@ -266,8 +253,6 @@ class Store:
         if limit and count >= limit:
             words = f"{count} queries of yours came within an hour; {limit} may."
             raise Refusal(429, "hour_is_full", words, first + HOUR_SECONDS - now)
-
-    # Cleaning
 
     def sweep(self) -> None:
         """Remove what is expired, what no record names, and what dead processes left."""
@@ -299,7 +284,7 @@ class Store:
     def _evict_own(self, client: Client) -> None:
         """Remove what a client has too much, as it is about to have one key set more."""
         limit, idle = self.limits.keys_per_client, self._idle("share = ?", client.share)
-        (mine,) = self._db.one("SELECT COUNT(*) FROM keys WHERE share = ?", client.share)
+        mine = self._db.number("SELECT COUNT(*) FROM keys WHERE share = ?", client.share)
         surplus = max(0, mine + 1 - limit)
         if surplus > len(idle):
             words = f"{limit} key sets of yours are in use; no more may be."
@@ -309,7 +294,7 @@ class Store:
     def _make_room(self, client: Client, disk: int, *, keys: int) -> None:
         """Make room for a client: by its own keys first, only then by others'."""
         number, used = self._db.one("SELECT COUNT(*), COALESCE(SUM(disk), 0) FROM keys")
-        used += self._db.one("SELECT COALESCE(SUM(disk), 0) FROM queries")[0]
+        used += self._db.number("SELECT COALESCE(SUM(disk), 0) FROM queries")
         chosen: list[str] = []
         idle = [*self._idle("share = ?", client.share), *self._idle("share != ?", client.share)]
         for digest, size in idle:
@@ -318,9 +303,8 @@ class Store:
             chosen.append(digest)
             number, used = number - 1, used - size
         if not self._fits(number + keys, used + disk):
-            raise Refusal(
-                507, "store_full", "All stored keys are in use and there is no room for more.", 30
-            )
+            words = "All stored keys are in use and there is no room for more."
+            raise Refusal(507, "store_full", words, 30)
         self._evict(chosen)
 
     def _fits(self, number: int, used: int) -> bool:

@@ -53,6 +53,6 @@ def create_app(artifact: Artifact, settings: ServiceSettings) -> tuple[ASGIApp, 
     )
     add_error_handlers(app)
     for group in (operation, artifact_endpoints, keys, queries):
-        app.include_router(group.router)
+        app.router.routes.extend(group.router.routes)  # flat: the error handlers look them up
     tidy_openapi(app, tokens=tokens is not None)
     return Observed(app, computing.metrics, settings.requests), computing

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import export
 from hushtune.fhe.linear import Frame
 from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits
@@ -15,8 +14,8 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 @pytest.fixture(scope="module")
