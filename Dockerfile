@@ -5,10 +5,10 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY locks/python-3.11.txt locks/
 RUN python -m venv /opt/hushtune \
-    && /opt/hushtune/bin/pip install --no-cache-dir setuptools==75.3.0 wheel \
-    && /opt/hushtune/bin/pip install --no-cache-dir -r locks/python-3.11.txt
+    && /opt/hushtune/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r locks/python-3.11.txt
 COPY pyproject.toml README.md ./
 COPY hushtune hushtune
+COPY support support
 COPY configs configs
 COPY model model
 COPY training training

@@ -27,8 +27,7 @@ install: $(READY)  ## make .venv and install the locked versions
 $(READY): $(LOCK) pyproject.toml
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) install setuptools==75.3.0 wheel
-	$(BIN)/python $(PIP) install -r $(LOCK)
+	$(BIN)/python $(PIP) install --require-hashes --only-binary :all: -r $(LOCK)
 	$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	@touch $(READY)
@@ -71,10 +70,12 @@ transcripts: $(READY)  ## run demo and tutorial anew, and write what they print 
 	$(BIN)/python docs/run_demo.py
 	$(BIN)/python docs/run_tutorial.py
 
-lock: $(READY)  ## resolve the dependencies anew for this Python
-	$(BIN)/python $(PIP) install --dry-run --ignore-installed --report lock.json ".[dev]" setuptools==75.3.0
-	$(BIN)/python locks/write.py lock.json > $(LOCK).new
-	mv $(LOCK).new $(LOCK) && rm lock.json
+lock:  ## resolve the dependencies anew for this Python (minutes; PYTHON=python3.10 for another)
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python $(PIP) install --only-binary :all: --dry-run --ignore-installed \
+		--report build/lock.json ".[dev]" setuptools==75.3.0 wheel
+	$(PYTHON) locks/write.py build/lock.json > build/lock.txt
+	mv build/lock.txt $(LOCK)
 
 clean:  ## remove .venv, runs and build leftovers
 	rm -rf $(VENV) runs build dist *.egg-info

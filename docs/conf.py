@@ -4,7 +4,12 @@ import pkgutil
 import re
 from importlib import import_module, metadata
 
+import click
 from brevitas.inject import ExtendedInjector
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+import hushtune.cli
 
 project = "Hushtune"
 author = "The Hushtune developers"
@@ -83,9 +88,21 @@ def _list_modules(app, name, source):
     source[0] = re.sub(r"<!-- modules of ([\w.]+) -->", listed, source[0])
 
 
+def _list_commands(app, name, source):
+    """Put every command's help where a page says `<!-- commands -->`."""
+    if "<!-- commands -->" not in source[0]:
+        return
+    command = get_command(hushtune.cli.app)
+    context = click.Context(command, info_name="hushtune")
+    text = get_docs_for_click(obj=command, ctx=context, name="hushtune").split("\n", 1)[1]
+    text = re.sub(r"\[/?bold\]", "`", text)
+    source[0] = source[0].replace("<!-- commands -->", text)
+
+
 def setup(app):
     """Called by Sphinx."""
     app.connect("builder-inited", _import_all)
     app.connect("source-read", _list_modules)
+    app.connect("source-read", _list_commands)
     app.connect("autodoc-skip-member", _skip_injectors)
     app.connect("autodoc-process-docstring", _from_markdown, priority=100)

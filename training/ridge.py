@@ -3,7 +3,8 @@
 Ridge regression on one-hot labels (Hoerl & Kennard 1970; as a classifier, Rifkin et al. 2003): one
 pass over the training images, one linear system, no step size. It weighs image values by the
 inverse of their covariance, which takes off what noise and rooms add to all of them alike;
-gradient descent on the cross-entropy comes nowhere near that within minutes (docs/explanation).
+gradient descent on the cross-entropy comes nowhere near that within minutes (see
+docs/explanation/network.md).
 """
 
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ def blocks(languages, texts=(README, *GUIDES)):
 def commands():
     for block in blocks("sh|console"):
         for line in block.splitlines():
-            command = line.removeprefix("$ ").split("  #")[0].strip()
+            command = re.split(r"  #| && | > ", line.strip().removeprefix("$ "))[0].strip()
             if command.startswith("hushtune "):
                 yield command
 
