@@ -161,19 +161,27 @@ def _too_large(limit: int) -> Refusal:
 
 
 class Places:
-    """Places for uploads, of which a client may take its share."""
+    """Places for bodies that are being sent, of which a client may take its share.
 
-    def __init__(self, number: int):
-        self.number, self.share = number, max(1, min(2, number // 2))
+    Args:
+        number: of places.
+        share: of one client.
+        what: is being sent.
+    """
+
+    def __init__(self, number: int, share: int, what: str):
+        self.number, self.share, self.what = number, share, what
         self.taken: Counter[str] = Counter()
 
     @contextmanager
     def place(self, client: str) -> Iterator[None]:
         """A place; refused where there is none."""
         if self.taken[client] >= self.share:
-            raise Refusal(429, "too_many_uploads", f"{self.share} uploads of yours run already.", 5)
+            words = f"{self.share} {self.what} of yours are being sent already."
+            raise Refusal(429, "too_many_uploads", words, 5)
         if self.taken.total() >= self.number:
-            raise Refusal(503, "too_many_uploads", f"{self.number} uploads run already.", 5)
+            words = f"{self.number} {self.what} are being sent already."
+            raise Refusal(503, "too_many_uploads", words, 5)
         self.taken[client] += 1
         try:
             yield

@@ -2,7 +2,7 @@
 
 | state | what the server waits for | bound |
 | --- | --- | --- |
-| waiting | a request's head | `idle` seconds since the last answer; 64 KiB |
+| waiting | a request's head | `idle` seconds since the last answer; 16 KiB |
 | receiving | a request's body | the endpoint's: see `bodies`; 64 KiB in memory |
 | computing | its own answer | the endpoint's |
 | stalled | the client to take bytes | `idle` seconds and `CHUNK_BYTES / slowest` for each chunk |

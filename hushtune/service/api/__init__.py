@@ -19,6 +19,9 @@ from hushtune.service.queries import Queries
 from hushtune.service.settings import ServiceSettings
 from hushtune.service.tokens import Tokens
 
+BODIES = 4
+"""So many times as many queries may be on their way as may wait: some senders are slow."""
+
 
 def create_app(artifact: Artifact, settings: ServiceSettings) -> tuple[ASGIApp, Queries]:
     """The application, ready to be served, and what computes behind it.
@@ -49,7 +52,11 @@ def create_app(artifact: Artifact, settings: ServiceSettings) -> tuple[ASGIApp, 
         lifespan=lifespan,
     )
     app.state.service = Service(
-        computing, tokens, ClientPart.of(artifact), Places(settings.uploads)
+        queries=computing,
+        tokens=tokens,
+        part=ClientPart.of(artifact),
+        keys=Places(settings.uploads, max(1, min(2, settings.uploads // 2)), "key sets"),
+        bodies=Places(BODIES * settings.queue, settings.queue_per_client, "queries"),
     )
     add_error_handlers(app)
     for group in (operation, artifact_endpoints, keys, queries):

@@ -3,11 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
 
 import hushtune
 from hushtune.service.api import answers
 from hushtune.service.api.context import Asker, The
 from hushtune.service.api.describe import BINARY, WORDS, errors
+from hushtune.service.connections import CHUNK_BYTES
 
 router = APIRouter(prefix="/v1", tags=["artifact"])
 
@@ -48,7 +50,7 @@ async def info(service: The, _: Asker) -> answers.Info:
 
 @router.get(
     "/client-part",
-    response_class=Response,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {"application/zip": {"schema": BINARY}}},
         304: {"description": WORDS[304]},
@@ -66,4 +68,9 @@ async def client_part(
     headers = {"ETag": f'"{part.sha256}"', "Cache-Control": "no-cache"}
     if if_none_match and (part.sha256 in if_none_match or if_none_match.strip() == "*"):
         return Response(status_code=304, headers=headers)
-    return Response(part.data, media_type="application/zip", headers=headers)
+    starts = range(0, len(part.data), CHUNK_BYTES)
+    return StreamingResponse(
+        (part.data[start : start + CHUNK_BYTES] for start in starts),
+        media_type="application/zip",
+        headers={**headers, "Content-Length": str(len(part.data))},
+    )

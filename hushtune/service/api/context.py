@@ -50,13 +50,15 @@ class Service:
         queries: what computes.
         tokens: of the clients; None where anyone may ask.
         part: the artifact's client part.
-        uploads: places for uploads of keys.
+        keys: places for key sets that are being sent.
+        bodies: places for queries that are being sent, which are held in memory.
     """
 
     queries: Queries
     tokens: Tokens | None
     part: ClientPart
-    uploads: Places
+    keys: Places
+    bodies: Places
 
     @property
     def largest_upload(self) -> int:

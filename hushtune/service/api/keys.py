@@ -26,7 +26,7 @@ async def add(request: Request, response: Response, service: The, client: Asker)
     queries, store = service.queries, service.queries.store
     queries.require_keys(uploaded=True)
     queries.require_ready()
-    with service.uploads.place(client.share):
+    with service.keys.place(client.share):
         path = store.instance.partial("keys")
         try:
             await save_keys(

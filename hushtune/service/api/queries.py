@@ -110,7 +110,9 @@ async def _accept(
     queries = service.queries
     queries.require_ready()
     await queries.require_room()
-    body = await read_query(request, service.largest_query, queries.artifact.id, queries.settings)
+    with service.bodies.place(client.share):
+        limit, artifact = service.largest_query, queries.artifact.id
+        body = await read_query(request, limit, artifact, queries.settings)
     identifier, position = await queries.submit(client, key, body)
     response.headers["Location"] = f"/v1/queries/{identifier}"
     return QueryAccepted(

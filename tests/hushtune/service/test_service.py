@@ -373,6 +373,24 @@ def test_a_query_without_keys_is_refused_where_keys_are_needed(live, alice):
     assert (answer.status_code, error_of(answer)) == (409, "keys_needed")
 
 
+def test_queries_that_are_still_being_sent_have_a_share(live, alice, wait_for):
+    key = live.upload(alice.keys)
+    head = (
+        b"POST /v1/keys/%s/queries HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+        b"Content-Type: application/octet-stream\r\n\r\n" % (key.encode(), len(alice.query))
+    )
+    with ExitStack() as stack:
+        for _ in range(3):  # as many as may wait
+            stack.enter_context(raw(live, head + alice.query[:100]))
+        time.sleep(0.5)
+        refused = live.submit(key, alice.query)
+        assert (refused.status_code, error_of(refused)) == (429, "too_many_uploads")
+        accepted = live.submit(key, alice.query, live.elsewhere)
+        assert accepted.status_code == 202, accepted.text
+    wait_for(lambda: live.submit(key, alice.query).status_code == 202, 20)
+    live.http.delete(f"/v1/keys/{key}")
+
+
 def is_open(connection: socket.socket) -> bool:
     connection.settimeout(0.01)
     try:
@@ -440,7 +458,7 @@ def test_too_many_requests_at_once_are_refused_but_the_health_check():
 
 
 def test_one_client_takes_its_share_of_the_uploads():
-    places = Places(4)
+    places = Places(4, 2, "key sets")
     with ExitStack() as stack:
         for owner in ("ann", "ann", "ben"):
             stack.enter_context(places.place(owner))
