@@ -9,7 +9,7 @@ artifact/
   client/selected.npy           places of the image values that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
   server/linear.npz         its integer weights, where it has no look-ups (see fhe/linear.py)
-  owner/network.pt          the quantized network's weights, for --fhe simulate and clear
+  owner/network.safetensors the quantized network's weights, for --fhe simulate and clear
   owner/calibration.npy     images the compiler was calibrated on
 ```
 
@@ -23,16 +23,13 @@ import sys
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
 from ..model.decision import Decision
 from ..model.frontend import FrontEnd
 from ..support.errors import ArtifactError
 from .answer import Song
-
-if TYPE_CHECKING:
-    from .number import Number
+from .number import Number
 
 FORMAT_VERSION = 4
 VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
@@ -91,10 +88,8 @@ class Artifact:
         return Decision.from_json(self.manifest["decision"])
 
     @cached_property
-    def number(self) -> "Number | None":
+    def number(self) -> Number | None:
         """How the circuit finds the song's number; None where it ends in the logits."""
-        from .number import Number  # Concrete ML, which a service's own process does without
-
         return Number.of_manifest(self.manifest)
 
     def front_end(self) -> FrontEnd:

@@ -9,7 +9,7 @@ from hushtune.configs.loading import load_config
 from hushtune.eval.accuracy import evaluate_run
 from hushtune.eval.query_plot import draw_query
 from hushtune.fhe.artifact import Artifact
-from hushtune.fhe.export.compile import export
+from hushtune.fhe.export.artifact import export
 from hushtune.model.audio import read_clip
 from hushtune.support.errors import ArtifactError
 from hushtune.support.units import readable_bytes, readable_seconds
@@ -30,7 +30,7 @@ def run_demo(runs: Path, console: Console, say: Callable[[str], None]) -> tuple[
     Args:
         runs: folder for the run, the songs and the artifact.
         console: the table goes here.
-        say: told in one line each what happens.
+        say: called with one-line progress messages.
 
     Returns:
         How many clips were answered right, and how many there were.
@@ -84,17 +84,16 @@ def _identify_all(
             answer.unknown_probability if answer.is_unknown else answer.matches[0].probability
         )
         costs = answer.costs
-        seconds = costs.encrypt_seconds + costs.compute_seconds + costs.decrypt_seconds
         table.add_row(
             f"{float(clip['snr_db']):g} dB",
             _title(clip["expected"]),
             _title(given) + ("" if good else "  (wrong)"),
             "-" if probability is None else f"{probability:.0%}",
-            f"{seconds:.1f}",
-            readable_bytes(costs.query_bytes),
-            readable_bytes(costs.response_bytes),
+            f"{costs.seconds:.1f}",
+            readable_bytes(costs.query_bytes or 0),
+            readable_bytes(costs.response_bytes or 0),
         )
-        say(f"clip {number} of {len(clips)}: {answer.text} ({seconds:.1f} s)")
+        say(f"clip {number} of {len(clips)}: {answer.text} ({costs.seconds:.1f} s)")
     console.print(table)
     return right, len(clips)
 
@@ -119,9 +118,9 @@ def _summarise(
     clips = quantized["clips_known"] + quantized["clips_unknown"]
     pbs, keys = manifest["circuit"]["pbs"], readable_bytes(costs["evaluation_key_bytes"])
     work = (
-        f"{pbs} table look-ups (PBS) a query; evaluation keys {keys}, sent once"
+        f"{pbs} PBS a query; evaluation keys {keys}, sent once"
         if pbs
-        else "No table look-ups, so no evaluation keys"
+        else "No PBS, so no evaluation keys"
     )
     console.print(
         f"{right} of {total} right under FHE. On all {clips} test clips the quantized network "

@@ -34,7 +34,7 @@ def evaluate(
     command: str = "hushtune.evaluate",
     announce: Callable[[str], None] = print,
 ) -> Report:
-    """Evaluate a configuration; go on with an interrupted evaluation.
+    """Evaluate a configuration; resume an interrupted evaluation.
 
     Args:
         config: of the product; every fold trains it anew.
@@ -46,7 +46,7 @@ def evaluate(
         cost_songs: sizes of catalogues whose cost is measured beside the config's own; None or
             empty for no measurement.
         command: what to state in the report.
-        announce: told in one line each what happens.
+        announce: called with one-line progress messages.
 
     Returns:
         The report, which is also written to the folder with its pictures.

@@ -2,11 +2,12 @@
 
 import numpy as np
 from hushtune.support.errors import AudioError
+from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 44100
 
 
-def record(seconds: float, device: str | None = None) -> tuple[np.ndarray, int]:
+def record(seconds: float, device: str | None = None) -> tuple[NDArray[np.float32], int]:
     """Record from a microphone.
 
     Args:

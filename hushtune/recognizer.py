@@ -11,14 +11,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from hushtune.fhe.answer import Answer, answer_from_number
+from hushtune.fhe.answer import Answer
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.costs import QueryCosts, measure_query
 from hushtune.fhe.server import EvaluationKeys, Server
-from hushtune.model.network import Network, network_logits
 from hushtune.support.timing import timed
 
 from hushtune.folders import data_folder
@@ -44,9 +41,9 @@ class Recognizer:
 
     def __init__(
         self,
-        artifact: str | PathLike,
+        artifact: str | PathLike[str],
         mode: Mode = "execute",
-        keys: str | PathLike | None = None,
+        keys: str | PathLike[str] | None = None,
     ):
         self.mode = mode
         self.client = Client(artifact)
@@ -58,7 +55,14 @@ class Recognizer:
                 Path(keys) if keys else key_file(data_folder(), self.artifact)
             )
         else:
-            self._answer = _owner_answer(self.client, Artifact(artifact, ("owner",)), mode)
+            from hushtune.owner import owner_answer  # torch, which FHE does without
+
+            self._answer = owner_answer(self.client, Artifact(Path(artifact), ("owner",)), mode)
+
+    @property
+    def expected_seconds(self) -> float:
+        """What a query took the server on the machine that exported the artifact."""
+        return float(self.artifact.manifest["costs"]["compute_seconds"])
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
@@ -106,34 +110,3 @@ class Recognizer:
 def key_file(folder: Path, artifact: Artifact) -> Path:
     """Where an artifact's keys are kept in a data folder: one file an artifact."""
     return folder / "keys" / f"{artifact.id.hex()[:16]}.keys"
-
-
-def _owner_answer(
-    client: Client, artifact: Artifact, mode: Mode
-) -> Callable[[np.ndarray, int, tuple[str, ...]], Answer]:
-    """The answer to an image by the owner's part, in the clear or simulated."""
-    owner = artifact.folder / "owner"
-    shape = artifact.front_end().image_shape
-    network = Network(artifact.config.network, shape, len(artifact.songs) + 1, quantized=True)
-    network.load_state_dict(torch.load(owner / "network.pt", weights_only=True))
-    network.eval()
-    if mode == "clear":
-
-        def clear(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
-            logits = network_logits(network, torch.from_numpy(image)[None])[0]
-            return client.answer(logits, top=top, notes=notes)
-
-        return clear
-    from hushtune.fhe.export.compile import compile_network
-    from hushtune.fhe.export.execution import simulate
-
-    calibration, number = np.load(owner / "calibration.npy"), artifact.number
-    module = compile_network(network, calibration, artifact.config.fhe, number)
-
-    def simulated(image: np.ndarray, top: int, notes: tuple[str, ...]) -> Answer:
-        said = simulate(module, image, number)
-        if number is None:
-            return client.answer(said, top=top, notes=notes)
-        return answer_from_number(said, artifact.songs, notes=notes)
-
-    return simulated

@@ -122,7 +122,9 @@ def _key(sources: tuple[str, ...], settings: object) -> str:
     digest = hashlib.sha256()
     for source in sources:
         folder = ROOT / source
-        paths = folder.rglob("*.py") if folder.is_dir() else ROOT.glob(source)
+        patterns = ("*.py", "*.j2")
+        paths = [p for kind in patterns for p in folder.rglob(kind)] if folder.is_dir() else []
+        paths = paths or list(ROOT.glob(source))
         for path in sorted(paths):
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     names = [re.match(r"[\w.-]+", line)[0] for line in requires("hushtune") if ";" not in line]
@@ -211,7 +213,7 @@ def linear_artifact(linear_run, kept) -> Path:
 
 def _artifact_of(run, kept: Callable[..., Path]) -> Path:
     def make(folder: Path) -> None:
-        from hushtune.fhe.export.compile import export
+        from hushtune.fhe.export.artifact import export
 
         export(run, folder / "artifact")
 

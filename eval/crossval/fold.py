@@ -12,7 +12,7 @@ import torch
 
 from ...configs.schema import Config
 from ...fhe.circuit import has_matrix
-from ...fhe.export.compile import build
+from ...fhe.export.artifact import build
 from ...fhe.export.execution import execute
 from ...fhe.number import Number
 from ...model.decision import Decision

@@ -1,9 +1,12 @@
-"""Running images through an artifact's files under real FHE, and in Concrete's simulation."""
+"""Running features through an artifact's files under real FHE, and in Concrete's simulation."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from concrete.ml.quantization import QuantizedModule
 
 from ...support.journal import Journal, digest_of
@@ -11,8 +14,11 @@ from ...support.progress import progress_bar
 from ...support.timing import timed
 from ...support.units import readable_seconds
 from ..client import Client
+from ..costs import QueryCosts, measure_query
 from ..number import Number, classes_of, numbers_of
 from ..server import Server
+
+Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -27,76 +33,88 @@ class Execution:
         costs: seconds (medians) and bytes, by name.
     """
 
-    executed: np.ndarray
-    simulated: np.ndarray
+    executed: npt.NDArray[Any]
+    simulated: npt.NDArray[Any]
     compute_seconds: list[float]
-    costs: dict
+    costs: dict[str, float]
 
 
 def execute(
     folder: Path,
     module: QuantizedModule,
-    images: np.ndarray,
+    features: Features,
     *,
     title: str,
     journal: Journal | None = None,
 ) -> Execution:
-    """Run images under real FHE through an artifact's files, with fresh keys, and simulated.
+    """Run features under real FHE through an artifact's files, with fresh keys, and simulated.
 
     Args:
         folder: of the artifact.
         module: the one it was written from, for the simulation.
-        images: float32 [clips, channels, bands, columns].
+        features: float32 [clips, channels, bands, columns].
         title: shown beside the progress bar.
         journal: keeps the answers as they come; those it holds are not computed again.
     """
     client, server = Client(folder), Server(folder)
-    key_seconds = timed(client.create_keys)[1]
+    _, key_seconds = timed(client.create_keys)
     uploaded = client.evaluation_keys()
     keys = server.load_keys(uploaded)
     number, songs = client.artifact.number, len(client.artifact.songs)
+    decrypt: Callable[[bytes], Any]
+    decrypt = client.decrypt_logits if number is None else client.decrypt_number
     earlier = {} if journal is None else journal.read()
     lines = []
     with progress_bar() as bar:
-        task = bar.add_task(title, total=len(images), note="")
-        for image in images:
-            line = earlier.get(digest_of(image.tobytes()))
+        task = bar.add_task(title, total=len(features), note="")
+        for one in features:
+            line = earlier.get(digest_of(one.tobytes()))
             if line is None:
-                query, encrypt = timed(lambda image=image: client.encrypt_image(image))
-                response, compute = timed(lambda query=query: server.run(query, keys))
-                read = client.decrypt_logits if number is None else client.decrypt_number
-                said, decrypt = timed(lambda response=response, read=read: read(response))
+                said, costs = measure_query(
+                    lambda one=one: client.encrypt_image(one),
+                    lambda query: server.run(query, keys),
+                    decrypt,
+                )
                 line = {
                     "executed": np.asarray(said).tolist(),
-                    "simulated": np.asarray(simulate(module, image, number)).tolist(),
-                    "seconds": (encrypt, compute, decrypt),
-                    "query_bytes": len(query),
-                    "response_bytes": len(response),
+                    "simulated": np.asarray(simulate(module, one, number)).tolist(),
+                    "costs": asdict(costs),
                 }
                 if journal is not None:
-                    journal.add(image, line)
+                    journal.add(one, line)
             lines.append(line)
-            bar.update(task, advance=1, note=f"{readable_seconds(line['seconds'][1])} a query")
-    seconds = [line["seconds"] for line in lines]
-    medians = np.median(np.array(seconds), axis=0)
-    costs = {
-        "key_seconds": key_seconds,
-        "encrypt_seconds": float(medians[0]),
-        "compute_seconds": float(medians[1]),
-        "decrypt_seconds": float(medians[2]),
-        "evaluation_key_bytes": len(uploaded),
-        "query_bytes": lines[-1]["query_bytes"],
-        "response_bytes": lines[-1]["response_bytes"],
-    }
+            seconds = line["costs"]["compute_seconds"]
+            bar.update(task, advance=1, note=f"{readable_seconds(seconds)} a query")
+    measured = [QueryCosts(**line["costs"]) for line in lines]
+    medians = QueryCosts(*np.median([astuple(costs) for costs in measured], axis=0).tolist())
     said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
     if number is not None:
         said = [classes_of(each, songs) for each in said]
-    return Execution(*said, [compute for _, compute, _ in seconds], costs)
+    return Execution(
+        said[0],
+        said[1],
+        [line["costs"]["compute_seconds"] for line in lines],
+        {
+            **asdict(medians),
+            "query_bytes": lines[-1]["costs"]["query_bytes"],
+            "response_bytes": lines[-1]["costs"]["response_bytes"],
+            "key_seconds": key_seconds,
+            "evaluation_key_bytes": len(uploaded),
+        },
+    )
 
 
-def simulate(module: QuantizedModule, image: np.ndarray, number: Number | None) -> np.ndarray | int:
-    """What Concrete's simulation of a circuit says of an image: logits [classes], or the number."""
+def simulate(
+    module: QuantizedModule, features: Features, number: Number | None
+) -> npt.NDArray[np.float64] | int:
+    """What Concrete's simulation of a circuit says: logits [classes], or the song's number.
+
+    Args:
+        module: compiled.
+        features: of a clip, float32 [channels, bands, columns].
+        number: how the circuit finds the song's number; None where it ends in the logits.
+    """
     if number is None:
-        return module.forward(image[None], fhe="simulate").reshape(-1)
-    digits = module.fhe_circuit.simulate(module.quantize_input(image[None]))
+        return np.asarray(module.forward(features[None], fhe="simulate").reshape(-1))
+    digits = module.fhe_circuit.simulate(module.quantize_input(features[None]))
     return int(numbers_of(np.asarray(digits))[0])

@@ -16,6 +16,7 @@ def run_page(
     *,
     port: int,
     token: str | None = None,
+    insecure_http: bool = False,
     artifact: str | None = None,
     browse: bool = True,
     announce: Callable[[str], None] = print,
@@ -26,6 +27,7 @@ def run_page(
         server: address of the service.
         port: of the page, on 127.0.0.1; 0 for any free one.
         token: bearer token of the service.
+        insecure_http: whether the token may be sent unencrypted to another machine.
         artifact: how the id of its artifact must begin, if another shall be refused.
         browse: open the page in a browser.
         announce: told the page's address.
@@ -33,7 +35,7 @@ def run_page(
     Raises:
         ServiceError: the port is taken, or the service's address or the token is none.
     """
-    remote = AsyncRemoteClient(server, token=token, artifact=artifact)
+    remote = AsyncRemoteClient(server, token=token, insecure_http=insecure_http, artifact=artifact)
     listening = listen("127.0.0.1", port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     announce(f"The page: {address} (Ctrl-C ends it)")

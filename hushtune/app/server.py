@@ -129,7 +129,7 @@ def create_app(remote: AsyncRemoteClient) -> FastAPI:
             info = await remote.info()
         except HushtuneError as error:
             return JSONResponse({"error": str(error)})
-        return JSONResponse({"service": remote.url, "songs": info["songs"]})
+        return JSONResponse({"service": remote.url, "songs": info.songs})
 
     @app.post("/api/clips")
     async def identify(request: Request) -> JSONResponse:

@@ -8,10 +8,7 @@ from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import console, say
 
-app = typer.Typer()
 
-
-@app.command()
 def sign(
     artifact: Annotated[
         Path | None, typer.Argument(help="Folder of an artifact; none with --new-key.")

@@ -1,36 +1,34 @@
 """A client of a Hushtune service: a clip in, an answer out; only ciphertext leaves this machine.
 
-The client part of the artifact is fetched once and cached by its hash, the keys are made once and
-kept, the evaluation keys uploaded once for each service (and again if the service lost them).
+The client part of the artifact is fetched once and cached by its hash. A circuit without evaluation
+keys is asked with a fresh key each time; for others the keys are made, kept and uploaded once, and
+renewed after a number of queries and days.
 """
 
 import asyncio
 import contextlib
-import hashlib
-import json
-import os
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 from hushtune.fhe.answer import Answer
-from hushtune.fhe.client import Client, Clip
-from hushtune.support.errors import ArtifactError, KeyFileError, ServiceError
+from hushtune.fhe.costs import QueryCosts
+from hushtune.support.errors import ArtifactError, ServiceError
 from hushtune.support.timing import timed
 
-from hushtune.client.part import LARGEST_BYTES, keep_part
-from hushtune.client.transport import Refused, Transport
+from hushtune.client.address import Address, check_token
+from hushtune.client.answers import KeyAnswer, QueryAccepted, QueryAnswer, ServiceInfo
+from hushtune.client.keys import Renewal, ServiceKeys
+from hushtune.client.progress import Listener, Progress
+from hushtune.client.transport import Refused, Reply, Transport
 from hushtune.folders import cache_folder, data_folder
-from hushtune.recognizer import key_file
 
-Step = Literal[
-    "preparing", "encrypting", "sending", "waiting", "computing", "receiving", "decrypting", "done"
-]
+if TYPE_CHECKING:
+    from hushtune.fhe.client import Client, Clip
+
 SOONEST_POLL_SECONDS, POLL_SECONDS = 0.03, 0.25
 """Between two looks whether a response is there: the first is soon, for a small circuit takes no
 longer, then always twice as long up to the second."""
@@ -39,37 +37,9 @@ CHECK_SECONDS = 300.0
 """How long the service may take to check uploaded keys, beside what a query takes."""
 GOODBYE_SECONDS = 5.0
 """How long an identification that ends early may take to forget its query."""
-API = 1
-AGAIN = {"worker_died", "server_stopping", "server_stopped"}
+LARGEST_RESPONSE_BYTES = 50_000_000
+AGAIN = {"worker_died", "server_stopping", "server_stopped", "unknown_key", "unknown_query"}
 """Failures of a query that are not its own."""
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an identification stands.
-
-    Attributes:
-        step: what is being done; ``preparing`` the first time: making and uploading keys.
-        position: of the query in the service's queue: 1 is next, 0 once it runs.
-        seconds: the service has computed.
-        expected_seconds: it says a query takes.
-        sent_bytes: of the keys while preparing, then of the query.
-        received_bytes: of the response.
-        query: the encrypted query itself, once, while it is sent.
-    """
-
-    step: Step
-    position: int = 0
-    seconds: float = 0.0
-    expected_seconds: float = 0.0
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    query: bytes = b""
-
-
-Listener = Callable[[Progress], None]
 
 
 class AsyncRemoteClient:
@@ -78,16 +48,18 @@ class AsyncRemoteClient:
     Args:
         url: of the service, such as ``http://127.0.0.1:8714``.
         token: bearer token, where the service asks for one.
-        keys: key file, made where it does not exist; one for each artifact in the user's data
-            folder where None.
-        folder: for client parts, keys and notes of what was uploaded; the user's own folders for
-            cache and data where None.
+        keys: key file for circuits that need evaluation keys, made where it does not exist; one
+            for each service and artifact in the user's data folder where None.
+        folder: for client parts and keys; the user's own folders for cache and data where None.
         artifact: how the id must begin of the artifact served (``hushtune info`` prints it), if
             another one shall be refused.
         timeout: seconds to wait for any single answer of the service.
+        insecure_http: whether a token may be sent unencrypted to another machine.
+        key_queries: evaluation keys are renewed after so many queries.
+        key_days: evaluation keys are renewed after so many days.
 
     Raises:
-        ServiceError: not an address, or not a token.
+        ServiceError: not an address, not a token, or a token that everyone on the way could read.
     """
 
     def __init__(
@@ -95,21 +67,30 @@ class AsyncRemoteClient:
         url: str,
         *,
         token: str | None = None,
-        keys: str | PathLike | None = None,
-        folder: str | PathLike | None = None,
+        keys: str | PathLike[str] | None = None,
+        folder: str | PathLike[str] | None = None,
         artifact: str | None = None,
         timeout: float = 60.0,
+        insecure_http: bool = False,
+        key_queries: int = Renewal.queries,
+        key_days: float = Renewal.days,
     ):
-        self._transport = Transport(url, token, timeout)
-        self.url = self._transport.url
-        self._keys = Path(keys) if keys is not None else None
+        address = Address.parse(url)
+        if token is not None:
+            token = check_token(token, address, insecure_http=insecure_http)
+        self._transport = Transport(address, token, timeout)
+        self.url = address.url
+        self._key_path = Path(keys) if keys is not None else None
         self._data = Path(folder) if folder is not None else data_folder()
         self._parts = (self._data if folder is not None else cache_folder()) / "client-parts"
-        self._wanted = artifact
+        self._wanted = artifact.lower() if artifact else ""
+        self._renewal = Renewal(key_queries, key_days)
+        self._folder: Path | None = None  # of the client part
         self._client: Client | None = None
-        self._uploaded: str | None = None
+        self._keys: ServiceKeys | None = None  # None where every query has a fresh key
         self._query_seconds = 0.0
         self._under_way = 0
+        self._closed = False
         self._preparing = asyncio.Lock()
         self._local = asyncio.Lock()  # the FHE client serves one thread at a time
 
@@ -121,37 +102,29 @@ class AsyncRemoteClient:
 
     async def close(self) -> None:
         """Close the connections, once what was cancelled has said goodbye."""
+        self._closed = True
         with anyio.move_on_after(GOODBYE_SECONDS):
             while self._under_way:
                 await asyncio.sleep(0.02)
         await self._transport.close()
 
-    async def info(self) -> dict:
+    async def info(self) -> ServiceInfo:
         """What the service says of itself.
 
         Raises:
-            ServiceError: no service there, or one that speaks differently.
+            ServiceError: no service there, or one that speaks differently, or of another artifact.
         """
-        try:
-            info = (await self._transport.request("GET", "/v1/info")).json()
-            digests = info["artifact"], info["client_part"]["sha256"]
-            float(info["limits"]["query_timeout_seconds"])
-            if info["service"] != "hushtune" or info["api"] != API:
-                raise ValueError(f"service={info['service']}, api={info['api']}")
-            if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
-                raise ValueError("an id that is none")
-        except (ValueError, KeyError, TypeError) as error:
+        self._check_open()
+        info = (await self._transport.request("GET", "/v1/info")).read_as(ServiceInfo)
+        if not info.artifact.startswith(self._wanted):
             raise ServiceError(
-                f"{self.url}: not a Hushtune service that this version can speak to ({error!r})."
-            ) from error
-        if self._wanted and not digests[0].startswith(self._wanted.lower()):
-            raise ServiceError(
-                f"{self.url}: serves artifact {digests[0][:16]}, but {self._wanted} was asked for."
+                f"{self.url}: serves artifact {info.artifact[:16]}, but {self._wanted} was asked "
+                "for."
             )
         return info
 
-    async def prepare(self, on_progress: Listener | None = None) -> Client:
-        """Fetch the client part, make or load the keys, upload the evaluation keys.
+    async def prepare(self, on_progress: Listener | None = None) -> "Client":
+        """Fetch the client part; where the circuit needs evaluation keys, make and upload them.
 
         Done by the first `identify` where it was not done before; does nothing a second time.
 
@@ -165,16 +138,14 @@ class AsyncRemoteClient:
             ServiceError: no service there, or it refuses.
             ArtifactError: its artifact was made with other versions than are installed here, or
                 is not to be trusted.
-            KeyFileError: the key file is damaged, or another artifact's.
+            KeyFileError: the key file is damaged, or another artifact's or service's.
         """
-        async with self._preparing:
-            client = await self._opened()
-            if self._uploaded is None:
-                self._uploaded = self._remembered() or await self._upload(on_progress)
-            return client
+        self._check_open()
+        client, _ = await self._ready(on_progress or _ignore, queries=0)
+        return client
 
     async def identify(
-        self, clip: Clip, *, top: int = 3, on_progress: Listener | None = None
+        self, clip: "Clip", *, top: int = 3, on_progress: Listener | None = None
     ) -> Answer:
         """Identify a clip.
 
@@ -187,13 +158,14 @@ class AsyncRemoteClient:
             AudioError: undecodable, shorter than 1 s, or silent.
             ServiceError: the service cannot be reached, refuses, or failed.
         """
-        tell = on_progress or (lambda _: None)
+        self._check_open()
+        tell = on_progress or _ignore
         self._under_way += 1
         try:
             try:
                 return await self._identify(clip, top, tell)
             except Refused as error:
-                lost = error.code in AGAIN or error.code == "unknown_key"
+                lost = error.code in AGAIN
                 if not lost and not (error.status == 422 and await self._outdated()):
                     raise
             return await self._identify(clip, top, tell)
@@ -202,35 +174,39 @@ class AsyncRemoteClient:
 
     async def forget(self) -> None:
         """Delete the evaluation keys from the service, if it has them."""
+        self._check_open()
         async with self._preparing:
-            await self._opened()
-            known = self._uploaded or self._remembered()
-            if known is not None:
-                await self._transport.request("DELETE", f"/v1/keys/{known}", accept=(404,))
-            self._record().unlink(missing_ok=True)
-            self._uploaded = None
+            await self._open_part(_ignore)
+            if self._keys is not None:
+                await self._delete(self._keys, await asyncio.to_thread(self._keys.uploads))
 
-    async def _identify(self, clip: Clip, top: int, tell: Listener) -> Answer:
+    async def _identify(self, clip: "Clip", top: int, tell: Listener) -> Answer:
         tell(Progress("preparing"))
-        client = await self.prepare(tell)
+        client, upload = await self._ready(tell, queries=1)
         tell(Progress("encrypting"))
         async with self._local:
             image, notes = await asyncio.to_thread(client.image, clip)
             query, encrypted = await asyncio.to_thread(timed, lambda: client.encrypt_image(image))
         size = len(query)
         tell(Progress("sending", sent_bytes=size, query=query))
-        name = f"/v1/queries/{await self._send(query)}"
+        name = f"/v1/queries/{await self._send(query, upload)}"
         try:
             seconds = await self._wait(name, size, tell)
-            response = await self._transport.read(
+            reply = await self._transport.request(
+                "GET",
                 f"{name}/response",
-                lambda n: tell(Progress("receiving", sent_bytes=size, received_bytes=n)),
-                2 * client.artifact.manifest["costs"]["response_bytes"],
+                limit=min(
+                    2 * client.artifact.manifest["costs"]["response_bytes"], LARGEST_RESPONSE_BYTES
+                ),
+                tell=lambda n: tell(Progress("receiving", sent_bytes=size, received_bytes=n)),
+                persist=True,
             )
-            received = len(response)
+            response, received = reply.body, len(reply.body)
             tell(Progress("decrypting", sent_bytes=size, received_bytes=received))
             async with self._local:
-                answer = await asyncio.to_thread(client.decrypt, response, top=top, notes=notes)
+                answer, decrypted = await asyncio.to_thread(
+                    timed, lambda: client.decrypt(response, top=top, notes=notes)
+                )
         finally:
             # also where it was cancelled: nothing is computed or kept for nobody
             with (
@@ -239,68 +215,79 @@ class AsyncRemoteClient:
             ):
                 await self._transport.request("DELETE", name, accept=(404,))
         tell(Progress("done", sent_bytes=size, received_bytes=received))
-        return answer.with_costs(
-            encrypt_seconds=encrypted, compute_seconds=seconds, query_bytes=size
-        )
+        costs = QueryCosts(encrypted, seconds, decrypted, size, received)
+        return replace(answer, costs=costs)
 
-    async def _opened(self) -> Client:
-        """The client of the artifact served, with its keys; held by `_preparing`."""
-        if self._client is None:
-            info = await self.info()
-            digest = info["client_part"]["sha256"]
-            self._query_seconds = float(info["limits"]["query_timeout_seconds"])
-            folder = self._parts / digest
-            if not (folder / "manifest.json").is_file():
-                data = await self._transport.read("/v1/client-part", lambda _: None, LARGEST_BYTES)
-                folder = await asyncio.to_thread(keep_part, data, digest, self._parts, self.url)
-            self._client = await asyncio.to_thread(self._open, folder)
-        return self._client
+    async def _ready(self, tell: Listener, *, queries: int) -> tuple["Client", str | None]:
+        """A client to encrypt so many queries with, and where the service has its keys."""
+        async with self._preparing:
+            await self._open_part(tell)
+            if self._keys is None:
+                assert self._client is not None
+                return self._client, None
+            keys = self._keys
+            client, record = await asyncio.to_thread(
+                keys.take, self._client, self._new_client, queries=queries
+            )
+            self._client, upload = client, record.upload
+            if upload is None:
+                upload = await self._upload(client, tell)
+                await asyncio.to_thread(keys.note_upload, client.key_id, upload)
+            if record.retired and self._under_way <= queries:  # no query needs them any more
+                with contextlib.suppress(ServiceError):  # else next time
+                    await self._delete(keys, record.retired)
+            return client, upload
 
-    def _open(self, folder: Path) -> Client:
-        client = Client(folder)
-        if self._wanted and not client.artifact.id.hex().startswith(self._wanted.lower()):
-            raise ArtifactError(f"{self.url}: its client part is not of artifact {self._wanted}.")
-        path = self._keys or key_file(self._data, client.artifact)
-        if path.exists():
-            client.load_keys(path)
+    async def _open_part(self, tell: Listener) -> None:
+        """Fetch and check the client part of the artifact served; held by `_preparing`."""
+        if self._folder is not None:
+            return
+        from hushtune.client.part import LARGEST_BYTES, keep_part
+
+        info = await self.info()
+        digest = info.client_part.sha256
+        self._query_seconds = info.limits.query_timeout_seconds
+        folder = self._parts / digest
+        if not (folder / "manifest.json").is_file():
+            reply = await self._transport.request("GET", "/v1/client-part", limit=LARGEST_BYTES)
+            folder = await asyncio.to_thread(keep_part, reply.body, digest, self._parts, self.url)
+        self._folder = folder
+        try:
+            client = await asyncio.to_thread(self._new_client)
+        except BaseException:
+            self._folder = None
+            raise
+        if not getattr(client, "fresh_keys", False):
+            identifier = client.artifact.id
+            path = self._key_path or ServiceKeys.default_path(self._data, self.url, identifier)
+            self._keys = ServiceKeys(path, self.url, identifier, self._renewal)
         else:
-            client.create_keys()
-            try:
-                client.save_keys(path)
-            except KeyFileError:
-                if not path.exists():
-                    raise
-                client.load_keys(path)  # another process was faster: use its keys
+            self._client = client
+
+    def _new_client(self) -> "Client":
+        """A client without keys."""
+        from hushtune.fhe.client import Client  # after the service has answered: it takes a second
+
+        assert self._folder is not None
+        client = Client(self._folder)
+        if not client.artifact.id.hex().startswith(self._wanted):
+            raise ArtifactError(f"{self.url}: its client part is not of artifact {self._wanted}.")
         return client
 
     async def _outdated(self) -> bool:
         """Whether the service has another artifact now; then everything is prepared anew."""
-        served = (await self.info())["artifact"]
+        served = (await self.info()).artifact
         async with self._preparing:
             if self._client is None or served == self._client.artifact.id.hex():
                 return False
-            self._client = self._uploaded = None
+            self._folder = self._client = self._keys = None
             return True
 
-    def _record(self) -> Path:
-        """Where this client notes what it uploaded to this service."""
-        name = hashlib.sha256(self.url.encode() + self._client.artifact.id + self._client.key_id)
-        return self._data / "uploads" / f"{name.hexdigest()[:32]}.json"
-
-    def _remembered(self) -> str | None:
-        """The id under which the service holds these very keys, as far as is known here."""
-        try:
-            known = json.loads(self._record().read_text("utf-8"))["id"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return known if re.fullmatch(r"[\w-]{20,100}", str(known)) else None
-
-    async def _upload(self, on_progress: Listener | None = None) -> str:
-        tell = on_progress or (lambda _: None)
+    async def _upload(self, client: "Client", tell: Listener) -> str:
         # a refusal that comes while so much is being sent would not be read: ask first
         await self._transport.request("GET", "/readyz")
         async with self._local:
-            keys = await asyncio.to_thread(self._client.evaluation_keys)
+            keys = await asyncio.to_thread(client.evaluation_keys)
         made = await self._transport.request(
             "POST",
             "/v1/keys",
@@ -308,151 +295,56 @@ class AsyncRemoteClient:
             length=len(keys),
             timeout=CHECK_SECONDS + self._query_seconds,
         )
-        name = made.json()["id"]
-        path = self._record()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"url": self.url, "id": name}
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(record, file)
-        return name
+        return made.read_as(KeyAnswer).id
 
-    async def _send(self, query: bytes) -> str:
+    async def _delete(self, keys: ServiceKeys, uploads: tuple[str, ...]) -> None:
+        for upload in uploads:
+            await self._transport.request("DELETE", f"/v1/keys/{upload}", accept=(404,))
+        await asyncio.to_thread(keys.note_gone, *uploads)
+
+    async def _send(self, query: bytes, upload: str | None) -> str:
         """Hand the query in; its id. Keys that the service has lost are forgotten here, too."""
-        keys = self._uploaded
         try:
             answer = await self._transport.request(
                 "POST",
-                f"/v1/keys/{keys}/queries",
+                "/v1/queries" if upload is None else f"/v1/keys/{upload}/queries",
                 content=lambda: _chunks(query, lambda _: None),
                 length=len(query),
             )
         except Refused as error:
-            if error.code == "unknown_key" and self._uploaded == keys:
-                self._record().unlink(missing_ok=True)
-                self._uploaded = None
+            if error.code == "unknown_key" and upload is not None:
+                keys = self._keys
+                if keys is not None:
+                    await asyncio.to_thread(keys.note_gone, upload)
                 await self._outdated()
             raise
-        return answer.json()["id"]
+        return answer.read_as(QueryAccepted).id
 
     async def _wait(self, name: str, sent: int, tell: Listener) -> float:
         """Poll until the response is there; the seconds the service computed."""
         pause = SOONEST_POLL_SECONDS
         while True:
-            answer = await self._transport.request("GET", name)
-            state = answer.json()
-            if state["state"] == "done":
-                return float(state["running_seconds"] or 0.0)
-            if state["state"] == "failed":
-                raise Refused(self.url, answer)
+            reply: Reply = await self._transport.request("GET", name, persist=True)
+            query = reply.read_as(QueryAnswer)
+            if query.state == "done":
+                return query.running_seconds
+            if query.state == "failed":
+                raise Refused(reply, query.error)
             tell(
                 Progress(
-                    "computing" if state["state"] == "running" else "waiting",
-                    position=state["position"] or 0,
-                    seconds=state["running_seconds"] or 0.0,
-                    expected_seconds=state["expected_seconds"] or 0.0,
+                    "computing" if query.state == "running" else "waiting",
+                    position=query.position,
+                    seconds=query.running_seconds,
+                    expected_seconds=query.expected_seconds,
                     sent_bytes=sent,
                 )
             )
             await asyncio.sleep(pause)
             pause = min(2 * pause, POLL_SECONDS)
 
-
-class RemoteClient:
-    """Identifies clips through a service; a context manager.
-
-    The same as `AsyncRemoteClient`, for programs that do not use asyncio.
-
-    Args:
-        url: of the service, such as ``http://127.0.0.1:8714``.
-        token: bearer token, where the service asks for one.
-        keys: key file, made where it does not exist; one for each artifact in the user's data
-            folder where None.
-        folder: for client parts, keys and notes of what was uploaded; the user's own folders for
-            cache and data where None.
-        artifact: how the id must begin of the artifact served, if another one shall be refused.
-        timeout: seconds to wait for any single answer of the service.
-
-    Raises:
-        ServiceError: not an address, or not a token.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: str | None = None,
-        keys: str | PathLike | None = None,
-        folder: str | PathLike | None = None,
-        artifact: str | None = None,
-        timeout: float = 60.0,
-    ):
-        async def connect() -> AsyncRemoteClient:
-            return AsyncRemoteClient(
-                url, token=token, keys=keys, folder=folder, artifact=artifact, timeout=timeout
-            )
-
-        self._running = start_blocking_portal()
-        self._portal = self._running.__enter__()
-        try:
-            self._remote = self._portal.call(connect)
-        except BaseException:
-            self._running.__exit__(None, None, None)
-            raise
-        self.url = self._remote.url
-
-    def __enter__(self) -> "RemoteClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._portal.call(self._remote.close)
-        self._running.__exit__(None, None, None)
-
-    def info(self) -> dict:
-        """What the service says of itself."""
-        return self._call(self._remote.info)
-
-    def prepare(self, on_progress: Listener | None = None) -> Client:
-        """Fetch the client part, make or load the keys, upload the evaluation keys.
-
-        Args:
-            on_progress: told of what is sent, in another thread.
-
-        Raises:
-            ServiceError: no service there, or it refuses.
-            ArtifactError: its artifact was made with other versions, or is not to be trusted.
-            KeyFileError: the key file is damaged, or another artifact's.
-        """
-        return self._call(lambda: self._remote.prepare(on_progress))
-
-    def identify(self, clip: Clip, *, top: int = 3, on_progress: Listener | None = None) -> Answer:
-        """Identify a clip.
-
-        Args:
-            clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
-            top: how many matches to give.
-            on_progress: told of every step, in another thread.
-
-        Raises:
-            AudioError: undecodable, shorter than 1 s, or silent.
-            ServiceError: the service cannot be reached, refuses, or failed.
-        """
-        return self._call(lambda: self._remote.identify(clip, top=top, on_progress=on_progress))
-
-    def forget(self) -> None:
-        """Delete the evaluation keys from the service, if it has them."""
-        self._call(self._remote.forget)
-
-    def _call(self, function: Callable[[], Awaitable[Result]]) -> Result:
-        """Run in the event loop's thread; an interruption here cancels it there."""
-        future = self._portal.start_task_soon(function)
-        try:
-            return future.result()
-        finally:
-            future.cancel()
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ServiceError(f"{self.url}: this client is closed. Make a new one.")
 
 
 async def _chunks(data: bytes, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
@@ -460,3 +352,7 @@ async def _chunks(data: bytes, tell: Callable[[int], None]) -> AsyncIterator[byt
         part = data[start : start + UPLOAD_CHUNK]
         yield part
         tell(start + len(part))
+
+
+def _ignore(_: Progress) -> None:
+    """Told of progress that nobody asked for."""

@@ -4,9 +4,8 @@ import shutil
 import pytest
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
-from hushtune.fhe.export.compile import export
 from hushtune.fhe.server import Server
-from hushtune.support.errors import ArtifactError, CompileError
+from hushtune.support.errors import ArtifactError
 
 ALL = ("client", "server", "owner")
 
@@ -33,10 +32,11 @@ def test_manifest_tells_what_it_promises(tiny_artifact, tiny_run):
     for name in ("query_bytes", "response_bytes", "evaluation_key_bytes", "compute_seconds"):
         assert manifest["costs"][name] > 0
     assert set(manifest["files"]) == {
+        "model-card.md",
         "client/client.zip",
         "client/statistics.npy",
         "server/server.zip",
-        "owner/network.pt",
+        "owner/network.safetensors",
         "owner/calibration.npy",
     }
 
@@ -88,25 +88,6 @@ def test_damaged_or_missing_manifest(copy, tmp_path):
         Artifact(copy, ALL)
     with pytest.raises(ArtifactError, match="no artifact lies here"):
         Artifact(tmp_path / "nothing", ALL)
-
-
-def test_an_export_that_disagrees_under_fhe_fails_and_keeps_the_old_one(tiny_run, monkeypatch):
-    """The check must be able to fail: here the clear network answers something else."""
-    import hushtune.fhe.export.compile as compiling
-
-    before = (tiny_run.path("artifact") / "manifest.json").exists()
-    honest = compiling.network_logits
-    monkeypatch.setattr(compiling, "network_logits", lambda *a: -honest(*a))
-    with pytest.raises(CompileError, match=r"differ from the quantized network's on \d of 4"):
-        export(tiny_run, tiny_run.path("artifact"))
-    assert (tiny_run.path("artifact") / "manifest.json").exists() == before
-
-
-def test_an_export_never_replaces_what_is_not_an_artifact(tiny_run, tmp_path):
-    (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(CompileError, match="not an artifact"):
-        export(tiny_run, tmp_path)
-    assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
 def test_a_changed_catalogue_or_threshold_is_noticed(copy):

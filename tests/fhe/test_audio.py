@@ -5,7 +5,7 @@ import pytest
 from hushtune.configs.loading import parse_config
 from hushtune.fhe.client import Client
 from hushtune.fhe.diagram import LEFT, draw_pipeline
-from hushtune.fhe.export.compile import export
+from hushtune.fhe.export.artifact import export
 from hushtune.model.audio import read_clip
 from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_test_clips

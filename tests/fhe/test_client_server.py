@@ -187,6 +187,6 @@ def test_the_artifact_holds_no_keys(tiny_artifact):
         "client.zip",
         "statistics.npy",
         "server.zip",
-        "network.pt",
+        "network.safetensors",
         "calibration.npy",
     }

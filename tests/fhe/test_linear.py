@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import HEADROOM, export
+from hushtune.fhe.export.calibrate import HEADROOM
 from hushtune.model.frontend import IMAGE_LIMIT
 from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_test_clips
@@ -14,8 +14,8 @@ from hushtune.service.layout import Layouts
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 def execute(sides, image):

@@ -9,7 +9,7 @@ import pytest
 from concrete import fhe
 from hushtune.fhe.circuit import LINEAR, Circuit
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.export.compile import export
+from hushtune.fhe.export.artifact import export
 from hushtune.fhe.linear import Frame, LinearCircuit
 from hushtune.fhe.server import Server
 from hushtune.support.errors import ArtifactError, ProtocolError
@@ -18,8 +18,8 @@ rng = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def artifact(linear_run):
-    return export(linear_run, linear_run.path("artifact"))
+def artifact(linear_artifact):
+    return linear_artifact
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hushtune.fhe import signing
 from hushtune.support.errors import ArtifactError, KeyFileError
 from typer.testing import CliRunner
 
-from hushtune.cli import app
+from hushtune.cli import commands
 
 OTHER_ID = bytes(range(32))
 
@@ -230,7 +230,7 @@ def test_files_that_hold_no_key(tmp_path):
 
 
 def run(*arguments, **options):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+    return CliRunner().invoke(commands, [str(argument) for argument in arguments], **options)
 
 
 def test_the_command_makes_a_key_signs_and_shows_the_signer(copy, tmp_path):

@@ -7,23 +7,20 @@ import sys
 
 import pytest
 import soundfile
+from hushtune.support.errors import ServiceError
+from typer.testing import CliRunner
+
+from hushtune import cli
 
 COMMANDS = [
-    "train",
-    "compile",
-    "identify",
-    "info",
-    "listen",
-    "clips",
-    "demo",
-    "evaluate",
-    "report compare",
-    "report write",
-    "report schema",
-    "config show",
-    "config check",
-    "config reference",
+    *("identify", "listen", "app", "info"),
+    *("demo", "train", "compile", "sign", "clips"),
+    *("config show", "config check", "config reference"),
+    *("serve", "token"),
+    *("load-test", "evaluate", "sweep", "report compare", "report write", "report schema"),
 ]
+PANELS = {"Ask": "identify", "Make": "train", "Serve": "serve", "Measure": "evaluate"}
+HEAVY = {"numpy", "torch", "concrete", "httpx", "scipy", "sklearn"}
 
 
 def hushtune(*arguments, cwd=None):
@@ -38,17 +35,88 @@ def hushtune(*arguments, cwd=None):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example_and_explains_its_options(command):
-    result = hushtune(*command.split(), "--help")
-    assert result.returncode == 0
+    result = CliRunner().invoke(cli.commands, [*command.split(), "--help"])
+    assert result.exit_code == 0
     assert "Example:" in result.stdout
     text = re.sub(r"\s+", " ", result.stdout.replace("│", " "))
     for option in re.findall(r"--[a-z][a-z-]+", text):
         assert re.search(rf"{option}\b.{{0,60}}?[A-Z]", text), option
 
 
-def test_no_arguments_shows_the_commands():
-    text = hushtune().stdout + hushtune().stderr
+def test_no_arguments_shows_the_commands_in_groups():
+    shown = hushtune()
+    text = shown.stdout + shown.stderr
     assert all(command.split()[0] in text for command in COMMANDS)
+    for panel, command in PANELS.items():
+        assert command in text.split(f"─ {panel} ─")[1].split("╰")[0]
+
+
+def imported_by(*arguments, cwd=None) -> tuple[set[str], str]:
+    """Top-level modules that a command has imported when it ends, and what it said."""
+    code = (
+        "import atexit, sys; "
+        "atexit.register(lambda: print('MODULES', *{n.split('.')[0] for n in sys.modules})); "
+        f"sys.argv = ['hushtune', *{[str(argument) for argument in arguments]!r}]; "
+        "from hushtune.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=cwd
+    )
+    said, _, modules = done.stdout.rpartition("MODULES")
+    return set(modules.split()), said + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Usage"),
+        (("--help",), "Usage"),
+        (("identify", "--help"), "Usage"),
+        (("identify", "nothing", "x.wav"), "no artifact lies here"),
+        (("identify", "there", "x.wav", "y.wav"), "y.wav: no such file"),
+        (("identify", "x.wav", "--server", "http://127.0.0.1:9"), "x.wav: no such file"),
+        (("identify", "there/manifest.json", "--server", "localhost:9"), "not an address"),
+        (("identify", "there", "x.wav", "--server", "http://localhost:9"), "give clips alone"),
+        (("listen", "--server", "localhost:9"), "not an address"),
+        (("app", "--server", "ftp://x"), "not an address"),
+        (("app", "--server", "http://x", "--token", "abc"), "--insecure-http"),
+        (("info", "nothing"), "no artifact lies here"),
+        (("serve", "nothing"), "no artifact lies here"),
+        (("load-test", "nothing"), "no artifact lies here"),
+        (("compile", "nothing"), "no run lies here"),
+        (("clips", "nothing", "out"), "no run lies here"),
+    ],
+)
+def test_help_and_cheap_refusals_import_nothing_heavy(tmp_path, arguments, told):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "manifest.json").write_text("{}")
+    modules, said = imported_by(*arguments, cwd=tmp_path)
+    assert told in said and "Traceback" not in said
+    assert modules and not modules & HEAVY
+
+
+@pytest.mark.parametrize("command", ["identify", "listen", "app"])
+def test_a_token_is_not_sent_unencrypted_to_another_machine(command, tmp_path):
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"")
+    arguments = [
+        command,
+        "--server",
+        "http://tunes.example",
+        *([str(clip)] * (command == "identify")),
+    ]
+    refused = CliRunner().invoke(cli.commands, arguments, env={"HUSHTUNE_TOKEN": "s3cret"})
+    assert isinstance(refused.exception, ServiceError)
+    assert "--insecure-http" in str(refused.exception) and "s3cret" not in str(refused.exception)
+
+
+def test_a_service_that_is_not_there_is_told_at_once(tmp_path):
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"RIFF")
+    result = hushtune("identify", "--server", "http://127.0.0.1:9", clip)
+    assert result.returncode == 1 and "cannot be reached" in result.stderr
+    modules, _ = imported_by("identify", "--server", "http://127.0.0.1:9", clip)
+    assert not modules & {"torch", "concrete"}, "the FHE libraries are loaded after it answered"
 
 
 def test_version():

@@ -11,7 +11,7 @@ import yaml
 from hushtune.configs.loading import parse_config
 from typer.testing import CliRunner
 
-from hushtune.cli import app
+from hushtune import cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -39,7 +39,7 @@ def test_every_command_named_exists(command, tmp_path):
     """The command's options are known to its help; cheap commands really run."""
     words = shlex.split(command)[1:]
     name = words[:2] if words[0] in ("config", "report") else words[:1]
-    shown = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(cli.commands, [*name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     for option in re.findall(r"(?<!\S)--[a-z-]+", command):
         assert option in shown.stdout

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ class SlowRemote:
         raise ServiceError("the service is gone")
 
     async def info(self):
-        return {"songs": 7}
+        return SimpleNamespace(songs=7)
 
     async def close(self):
         pass

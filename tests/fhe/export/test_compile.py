@@ -8,8 +8,8 @@ from hushtune.configs.schema import (
     FilterBankLayer,
     NetworkSettings,
 )
-from hushtune.fhe.export.compile import compile_network, first_reach
-from hushtune.fhe.export.exact_weights import step_between
+from hushtune.fhe.export.calibrate import activation_ranges
+from hushtune.fhe.export.compile import compile_network
 from hushtune.model.network import Network, network_logits
 
 
@@ -31,27 +31,6 @@ def compiled(settings, shape):
     """Such a network, and the graph of its circuit."""
     network, images = trained(settings, shape)
     return network, compile_network(network, images.numpy(), FheSettings()).fhe_circuit.graph
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
-def test_the_step_is_found(bits):
-    rng = np.random.default_rng(bits)
-    most = 2 ** (bits - 1) - 1
-    integers = rng.integers(-most, most + 1, (50, 40))
-    integers[0, 0] = most
-    values = (0.0371 * integers).astype(np.float32)
-    step, found = step_between(values)
-    assert step == pytest.approx(0.0371, rel=1e-5) and found == bits
-    assert (np.rint(values / step) == integers).all()
-
-
-def test_what_is_no_multiple_of_a_step_has_none():
-    assert step_between(np.random.default_rng(0).normal(size=(30, 30)).astype(np.float32)) is None
-    assert step_between(np.zeros((3, 3), np.float32)) is None
-
-
-def test_one_level_is_enough():
-    assert step_between(np.array([0.0, 0.5, -0.5], np.float32)) == (0.5, 2)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +96,8 @@ def test_the_circuit_wraps_as_the_network_does():
     )
     settings = NetworkSettings(layers=layers, input_bits=6, weight_bits=4, rounding_bits=6)
     network, images = trained(settings, (1, 8, 20))
-    reach, limit = first_reach(network, images)
-    within, beyond = images[reach <= limit], 2 * images[reach > limit]
+    ranges, limit = activation_ranges(network, images)
+    within, beyond = images[ranges <= limit], 2 * images[ranges > limit]
     assert len(within) > 30 and len(beyond) > 30
     wanted = network_logits(network, beyond)
     network.blocks[0].rounding.wraps = False

@@ -1,0 +1,48 @@
+"""What the owner of an artifact can do without encryption: run the network, or simulate FHE."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from hushtune.fhe.answer import Answer, answer_from_number
+from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.client import Client
+from hushtune.fhe.export.owner import load_calibration, load_network
+from hushtune.model.network import network_logits
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]
+
+
+def owner_answer(
+    client: Client, artifact: Artifact, mode: Literal["simulate", "clear"]
+) -> Callable[[Features, int, tuple[str, ...]], Answer]:
+    """How the owner's part answers: from features, a number of matches, and notes.
+
+    Args:
+        client: of the artifact.
+        artifact: with its owner's part.
+        mode: ``simulate`` for Concrete's simulation of FHE; ``clear`` for the quantized network.
+    """
+    network = load_network(artifact)
+    if mode == "clear":
+
+        def clear(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
+            logits = network_logits(network, torch.from_numpy(image)[None])[0]
+            return client.answer(logits, top=top, notes=notes)
+
+        return clear
+    from hushtune.fhe.export.compile import compile_network
+    from hushtune.fhe.export.execution import simulate
+
+    calibration, number = load_calibration(artifact), artifact.number
+    module = compile_network(network, calibration, artifact.config.fhe, number)
+
+    def simulated(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
+        said = simulate(module, image, number)
+        if isinstance(said, int):
+            return answer_from_number(said, artifact.songs, notes=notes)
+        return client.answer(said, top=top, notes=notes)
+
+    return simulated
