@@ -5,7 +5,7 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY locks/python-3.11.txt locks/
 RUN python -m venv /opt/hushtune \
-    && /opt/hushtune/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r locks/python-3.11.txt
+    && /opt/hushtune/bin/pip install --no-cache-dir --require-hashes -r locks/python-3.11.txt
 COPY pyproject.toml README.md ./
 COPY hushtune hushtune
 COPY support support

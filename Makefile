@@ -16,7 +16,7 @@ WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all coverage checks lint typecheck imports tree docs \
+.PHONY: help install demo test test-slow test-all coverage checks lint typecheck imports tree docs docs-check \
 	transcripts lock clean
 
 help:  ## show the targets
@@ -27,7 +27,7 @@ install: $(READY)  ## make .venv and install the locked versions
 $(READY): $(LOCK) pyproject.toml
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) install --require-hashes --only-binary :all: -r $(LOCK)
+	$(BIN)/python $(PIP) install --require-hashes -r $(LOCK)
 	$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	@touch $(READY)
@@ -66,13 +66,16 @@ docs: $(READY)  ## build the docs site into build/docs; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
+docs-check: $(READY)  ## which generated parts of README and docs are stale, and how to renew them
+	$(BIN)/python docs/check.py
+
 transcripts: $(READY)  ## run demo and tutorial anew, and write what they print and draw into README and docs
 	$(BIN)/python docs/run_demo.py
 	$(BIN)/python docs/run_tutorial.py
 
 lock:  ## resolve the dependencies anew for this Python (minutes; PYTHON=python3.10 for another)
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python $(PIP) install --only-binary :all: --dry-run --ignore-installed \
+	build/lock/bin/python $(PIP) install --prefer-binary --dry-run --ignore-installed \
 		--report build/lock.json ".[dev]" setuptools==75.3.0 wheel
 	$(PYTHON) locks/write.py build/lock.json > build/lock.txt
 	mv build/lock.txt $(LOCK)

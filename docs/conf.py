@@ -4,12 +4,12 @@ import pkgutil
 import re
 from importlib import import_module, metadata
 
-import click
+import typer
 from brevitas.inject import ExtendedInjector
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-import hushtune.cli
+from hushtune.cli import commands
 
 project = "Hushtune"
 author = "The Hushtune developers"
@@ -92,8 +92,8 @@ def _list_commands(app, name, source):
     """Put every command's help where a page says `<!-- commands -->`."""
     if "<!-- commands -->" not in source[0]:
         return
-    command = get_command(hushtune.cli.app)
-    context = click.Context(command, info_name="hushtune")
+    command = get_command(commands)
+    context = typer.Context(command, info_name="hushtune")
     text = get_docs_for_click(obj=command, ctx=context, name="hushtune").split("\n", 1)[1]
     text = re.sub(r"\[/?bold\]", "`", text)
     source[0] = source[0].replace("<!-- commands -->", text)

@@ -27,21 +27,27 @@ def transcript(printed: str, when: str) -> str:
     return f"What `make demo` ends with ({when}):\n\n```\n{shown}\n```"
 
 
+def run(folder: Path) -> str:
+    """Run the demo in an empty folder; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hushtune", "demo"],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 def main() -> None:
     """See the module's docstring."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "hushtune", "demo"],
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "80"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        printed = run(Path(folder))
         shutil.copy(Path(folder) / "runs" / "demo" / "query.png", DOCS / "query.png")
     m = machine()
     when = f"{m.cores} cores of an {m.processor}, {date.today()}"
-    replace_part(README, BEGIN, END, transcript(done.stdout, when) + "\n")
+    replace_part(README, BEGIN, END, transcript(printed, when) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 
 from ..configs.schema import ModulationSpectrum, RawSamples
-from ..model.frontend import FrontEnd
+from ..model.features import FrontEnd, MelPower
 from ..support.units import readable_bytes
 
 matplotlib.use("Agg")
@@ -29,9 +28,8 @@ def draw_query(
         title: shown above.
     """
     signal = front_end.signal
-    samples = torch.from_numpy(wave)
-    power = front_end.power(samples).numpy()
-    image = front_end.picture(samples).numpy()
+    power = MelPower(signal)(wave)
+    image = front_end.picture(wave)
     figure, (heard, sent, seen) = plt.subplots(
         1, 3, figsize=(13, 3.9), layout="constrained", width_ratios=(1.5, 1, 1)
     )

@@ -2,9 +2,6 @@
 
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-
-from ..model.decision import Decision
 from .costs import QueryCosts
 
 
@@ -92,45 +89,3 @@ class Answer:
             "notes": list(self.notes),
             "costs": asdict(self.costs),
         }
-
-
-def answer_from_logits(
-    logits: np.ndarray,
-    songs: list[Song],
-    decision: Decision,
-    *,
-    top: int = 3,
-    notes: tuple[str, ...] = (),
-) -> Answer:
-    """Rank songs by their logits.
-
-    Args:
-        logits: float [songs + 1], the last one for "unknown".
-        songs: the catalogue, in the order of the classes.
-        decision: the calibrated verdict.
-        top: how many matches to give.
-        notes: remarks on the clip to pass on.
-    """
-    probabilities = decision.probabilities(logits[None])[0]
-    order = np.argsort(-logits[:-1], kind="stable")[:top]
-    return Answer(
-        tuple(Match(songs[i], float(probabilities[i])) for i in order),
-        float(probabilities[-1]),
-        bool(probabilities[-1] > 0.5),
-        notes,
-    )
-
-
-def answer_from_number(number: int, songs: list[Song], *, notes: tuple[str, ...] = ()) -> Answer:
-    """What a song's number stands for.
-
-    Args:
-        number: 1 for the first song; 0 for "unknown".
-        songs: the catalogue, in the order of the classes.
-        notes: remarks on the clip to pass on.
-    """
-    if 1 <= number <= len(songs):
-        return Answer((Match(songs[number - 1], None),), None, False, notes)
-    if number:
-        notes = (*notes, f"the server's answer was song {number}, which does not exist: an error")
-    return Answer((), None, True, notes)

@@ -2,47 +2,40 @@
 
 ```
 artifact/
-  manifest.json             versions, catalogue, costs, accuracy, SHA-256 of every file
-  model-card.md             the same for people, with licences and limits
-  client/client.zip         encryption parameters and quantizers (Concrete ML)
-  client/statistics.npy     mean and deviation of the images
-  client/selected.npy           places of the image values that are encrypted, where not all
+  manifest.json             what the artifact is: encryption, catalogue, costs, SHA-256 of files
+  signature.json            who vouches for it, where it was signed (see fhe/signing.py)
+  model-card.md             the manifest for people, with licences and limits
+  client/statistics.npy     mean and deviation of the features
+  client/selected.npy       places of the features that are encrypted, where not all
   server/server.zip         the compiled circuit (Concrete ML)
-  server/linear.npz         its integer weights, where it has no look-ups (see fhe/linear.py)
+  server/linear.npz         its integer weights, where it has no PBS (see fhe/linear.py)
   owner/network.safetensors the quantized network's weights, for --fhe simulate and clear
-  owner/calibration.npy     images the compiler was calibrated on
+  owner/calibration.npy     features the compiler was calibrated with
 ```
 
 A service gives its clients ``manifest.json`` and ``client/``; the server needs ``manifest.json``
-and ``server/``; ``owner/`` stays with the owner.
+and ``server/``; ``owner/`` stays with the owner. What a client encrypts with is in the manifest;
+``server/`` is code and data that the server's process executes.
 """
 
 import hashlib
-import json
-import sys
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
-from ..model.decision import Decision
-from ..model.frontend import FrontEnd
+from ..model.features import FrontEnd, load_front_end
 from ..support.errors import ArtifactError
-from .answer import Song
-from .number import Number
+from .heads import AnswerHead, head_of
+from .manifest import ArtifactConfig, Manifest
 
-FORMAT_VERSION = 4
-VERSIONED_PACKAGES = ("concrete-ml", "concrete-python")
+MANIFEST = "manifest.json"
+VERSIONED_PACKAGES = {
+    "client": ("concrete-python",),
+    "server": ("concrete-python", "concrete-ml"),
+    "owner": ("concrete-python", "concrete-ml"),
+}
+"""What must be installed in the very version that an artifact was made with, to use a part."""
 PARTS = ("client", "server", "owner")
-
-
-class ArtifactConfig(Settings):
-    """The settings that travel in an artifact: no paths, nothing of the owner's machine."""
-
-    signal: SignalSettings
-    spectrum: Spectrum
-    network: NetworkSettings
-    fhe: FheSettings
 
 
 class Artifact:
@@ -58,8 +51,11 @@ class Artifact:
 
     def __init__(self, folder: str | Path, parts: tuple[str, ...]):
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
-        problems = [*_version_problems(self.manifest), *_file_problems(self, parts)]
+        self.manifest = read_manifest(self.folder)
+        problems = [
+            *_version_problems(self.manifest, parts),
+            *_file_problems(self.manifest, self.folder, parts),
+        ]
         if problems:
             raise ArtifactError(
                 f"{self.folder}: this artifact cannot be used:\n"
@@ -67,105 +63,88 @@ class Artifact:
                 + "\nInstall the versions it names, or export it again with 'hushtune compile'."
             )
 
-    @property
+    @cached_property
     def id(self) -> bytes:
-        """SHA-256 over all that client and server must agree on."""
-        return bytes.fromhex(self.manifest["id"])
+        """SHA-256 over the manifest, and with it over all that client and server agree on."""
+        return bytes.fromhex(self.manifest.id)
 
-    @cached_property
-    def songs(self) -> list[Song]:
-        """The catalogue, in the order of the classes."""
-        return [Song(**song) for song in self.manifest["catalogue"]]
-
-    @cached_property
+    @property
     def config(self) -> ArtifactConfig:
         """Front end, network and FHE settings."""
-        return ArtifactConfig.model_validate(self.manifest["config"])
+        return self.manifest.config
 
     @cached_property
-    def decision(self) -> Decision:
-        """When to answer "unknown"."""
-        return Decision.from_json(self.manifest["decision"])
-
-    @cached_property
-    def number(self) -> Number | None:
-        """How the circuit finds the song's number; None where it ends in the logits."""
-        return Number.of_manifest(self.manifest)
+    def head(self) -> AnswerHead:
+        """What the circuit's output means."""
+        return head_of(self.manifest)
 
     def front_end(self) -> FrontEnd:
-        """The front end, with the statistics of the training images and the choice of values."""
-        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder / "client")
+        """The front end, with the statistics and the selected features of training.
+
+        Raises:
+            ArrayFileError: a file of it is not what the settings ask for.
+        """
+        config = self.config
+        return load_front_end(
+            config.signal, config.spectrum, self.folder / "client", selected=config.network.inputs
+        )
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions that an artifact must have been made with to be loaded here.
-
-    Concrete ML insists on the same Python minor version in the client's part.
-    """
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {"python": python, **{name: version(name) for name in VERSIONED_PACKAGES}}
+    """Versions of the packages that an artifact depends on; those that are missing left out."""
+    found = {}
+    for name in sorted({name for names in VERSIONED_PACKAGES.values() for name in names}):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of an artifact but its manifest."""
+    """SHA-256 of every file of an artifact but those that are not under its id."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "manifest.json"
+        if path.is_file() and path.parent != folder
     }
 
 
-def artifact_id(manifest: dict) -> str:
-    """The artifact's id: SHA-256 over all that client and server must agree on."""
-    files = {name: sha for name, sha in manifest["files"].items() if not name.startswith("owner/")}
-    shared = [files, *(manifest[name] for name in ("config", "catalogue", "decision", "number"))]
-    # as JSON gives it back, so that the id is the same before and after writing
-    text = json.dumps(json.loads(json.dumps(shared)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact.
 
-
-def _read_manifest(folder: Path) -> dict:
-    path = folder / "manifest.json"
+    Raises:
+        ArtifactError: there is none, or it cannot be used.
+    """
+    path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactError(
-            f"{folder}: no artifact lies here (manifest.json is missing). "
+            f"{folder}: no artifact lies here ({MANIFEST} is missing). "
             "Make one with 'hushtune compile RUN'."
         )
     try:
-        manifest = json.loads(path.read_text("utf-8"))
-        found = manifest["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: damaged ({error}). Export the artifact again.") from error
-    if found != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: format_version={found}, expected {FORMAT_VERSION}. Use the Hushtune that "
-            f"made it ({manifest.get('versions', {}).get('hushtune', 'unknown')}) or export again."
-        )
-    missing = {"id", "files", "versions", "config", "catalogue", "costs", "decision", "number"}
-    missing -= set(manifest)
-    if missing:
-        raise ArtifactError(f"{path}: damaged, {', '.join(sorted(missing))} missing.")
-    return manifest
+        data = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}).") from error
+    return Manifest.read(data, str(path))
 
 
-def _version_problems(manifest: dict) -> list[str]:
+def _version_problems(manifest: Manifest, parts: tuple[str, ...]) -> list[str]:
     installed = installed_versions()
+    names = sorted({name for part in parts for name in VERSIONED_PACKAGES[part]})
     return [
-        f"made with {name} {manifest['versions'].get(name)}, installed is {here}"
-        for name, here in installed.items()
-        if manifest["versions"].get(name) != here
+        f"made with {name} {manifest.versions.get(name)}, installed is {installed.get(name)}"
+        for name in names
+        if manifest.versions.get(name) != installed.get(name)
     ]
 
 
-def _file_problems(artifact: Artifact, parts: tuple[str, ...]) -> list[str]:
+def _file_problems(manifest: Manifest, folder: Path, parts: tuple[str, ...]) -> list[str]:
     problems = []
-    files = artifact.manifest["files"]
-    if artifact_id(artifact.manifest) != artifact.manifest["id"]:
-        problems.append("manifest.json: changed since export (its id does not match its content)")
-    for name, digest in files.items():
+    for name, digest in manifest.files.items():
         if name.split("/")[0] not in parts:
             continue
-        path = artifact.folder / name
+        path = folder / name
         if not path.is_file():
             problems.append(f"{name}: missing")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:

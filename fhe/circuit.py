@@ -1,21 +1,17 @@
-"""What computes: a compiled circuit, by Concrete's code or, without look-ups, as a product."""
+"""What computes: a compiled circuit, by Concrete's code or, without PBS, as a matrix product."""
 
-from collections.abc import Iterable
+import json
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from concrete import fhe
-from concrete.ml.deployment import FHEModelClient, FHEModelServer
-from concrete.ml.quantization import QuantizedArray, QuantizedModule
-
-from ..support.errors import ProtocolError
+from ..support.errors import ArtifactError, ProtocolError
+from .ciphertexts import Frame, Words
 from .linear import LinearCircuit
-from .runtime import ignore_broken_pipes
+from .parameters import Encryption
 
 LINEAR = "linear.npz"
-"""Beside ``server.zip``, for circuits without look-ups."""
-PROOFS = 2
-"""Encrypted images on which a matrix proves itself: the first also tells its constants."""
+"""Beside ``server.zip``, for circuits without PBS."""
 
 
 class Circuit:
@@ -23,84 +19,109 @@ class Circuit:
 
     Args:
         folder: holds Concrete's ``server.zip`` or, as the one thing needed, ``linear.npz``.
+        encryption: of the circuit.
         linear: whether to compute with the latter.
+
+    Raises:
+        ArtifactError: ``linear.npz`` cannot be read, or fits another circuit.
     """
 
-    def __init__(self, folder: Path, *, linear: bool):
+    def __init__(self, folder: Path, encryption: Encryption, *, linear: bool):
+        self._encryption = encryption
         self._linear = LinearCircuit.load(folder / LINEAR) if linear else None
-        self._model = None if linear else FHEModelServer(str(folder))
+        self._model: Any = None
+        if not linear:
+            self._model = _compiled(folder / "server.zip", encryption)
 
-    def run(self, query: bytes, keys: fhe.EvaluationKeys) -> bytes:
+    @property
+    def needs_keys(self) -> bool:
+        """Whether it computes with its clients' evaluation keys."""
+        return self._encryption.has_evaluation_keys
+
+    def load_keys(self, data: bytes) -> object:
+        """Evaluation keys, ready to compute with.
+
+        Args:
+            data: as Concrete serialises them.
+
+        Raises:
+            ProtocolError: they cannot be read.
+        """
+        from concrete import fhe
+
+        try:
+            return fhe.EvaluationKeys.deserialize(data)
+        except RuntimeError as error:
+            raise ProtocolError(f"evaluation keys: cannot be read ({error}).") from error
+
+    def run(self, query: Words, keys: object = None) -> Words:
         """Compute a response.
 
         Args:
-            query: as Concrete serialises an encrypted input.
-            keys: of whoever encrypted it.
+            query: the words of an encrypted input, uint64.
+            keys: from `load_keys`, of whoever encrypted it; None where none are needed.
 
         Returns:
-            The encrypted output, as Concrete serialises it.
+            The words of the encrypted output, uint64.
 
         Raises:
             ProtocolError: not a query of this circuit.
         """
         if self._linear is not None:
             return self._linear.run(query)
+        from concrete import fhe
+
+        from .runtime import ignore_broken_pipes
+
+        value = fhe.Value.deserialize(self._query_frame.around(query))
         try:
-            value = fhe.Value.deserialize(query)
-        except RuntimeError as error:
-            raise ProtocolError(f"query: cannot be read ({error}).") from error
-        try:
-            result = self._model.run(value, keys)
+            given = self._no_keys if keys is None else keys
+            result = self._model.run(value, evaluation_keys=given)
         except RuntimeError as error:
             raise ProtocolError(f"query: not one of this circuit's ({error}).") from error
         finally:
             ignore_broken_pipes()
-        return (result[0] if isinstance(result, tuple) else result).serialize()
+        message = (result[0] if isinstance(result, tuple) else result).serialize()
+        return self._response_frame.read(message)
+
+    @cached_property
+    def _no_keys(self) -> object:
+        from .schemes.concrete import ConcreteClient
+
+        return self.load_keys(ConcreteClient(self._encryption).create_keys().evaluation_keys())
+
+    @cached_property
+    def _query_frame(self) -> Frame:
+        from .schemes.concrete import frame_of_queries
+
+        return frame_of_queries(self._encryption)
+
+    @cached_property
+    def _response_frame(self) -> Frame:
+        from .schemes.concrete import frame_of_responses
+
+        return frame_of_responses(self._encryption)
 
 
-def has_matrix(manifest: dict) -> bool:
-    """Whether an artifact's server part is computed as a matrix product, by its manifest."""
-    return f"server/{LINEAR}" in manifest["files"]
+def _compiled(path: Path, encryption: Encryption) -> Any:
+    """Concrete's circuit, compiled on this machine.
 
-
-def add_matrix(
-    module: QuantizedModule, images: Iterable[np.ndarray], client: Path, server: Path
-) -> bool:
-    """Write ``linear.npz`` for a circuit without look-ups, once it has proved itself.
-
-    Args:
-        module: compiled.
-        images: to encrypt for the proof, float32 [channels, bands, columns] each.
-        client: folder of ``client.zip``.
-        server: folder of ``server.zip``.
-
-    Returns:
-        Whether the file was written: not for other circuits, nor for one that differs from its
-        matrix in a single word.
+    Raises:
+        ArtifactError: it cannot be compiled, or for other parameters than the manifest's.
     """
-    weights = _matrix_of(module)
-    if weights is None:
-        return False
-    maker, concrete = FHEModelClient(str(client)), Circuit(server, linear=False)
-    maker.generate_private_and_evaluation_keys(force=True)
-    keys = fhe.EvaluationKeys.deserialize(maker.get_serialized_evaluation_keys())
-    queries = [maker.quantize_encrypt_serialize(image[None]) for image in images]
-    circuit = LinearCircuit.fitted(weights, lambda query: concrete.run(query, keys), queries)
-    if circuit is None:
-        return False
-    circuit.save(server / LINEAR)
-    return True
+    from concrete import fhe
 
+    from .schemes.ranges import listed_ranges
 
-def _matrix_of(module: QuantizedModule) -> np.ndarray | None:
-    """The integer weights of a circuit without look-ups, [inputs, outputs]."""
-    if module.fhe_circuit.programmable_bootstrap_count:
-        return None
-    operations = [operation for _, operation in module.quant_layers_dict.values()]
-    matrices = [
-        constant.qvalues
-        for operation in operations
-        for constant in operation.constant_inputs.values()
-        if isinstance(constant, QuantizedArray) and constant.qvalues.ndim == 2
-    ]
-    return matrices[0].astype(np.int64, copy=False) if len(matrices) == 1 else None
+    try:
+        # the ranges are not in the file, because Concrete cannot write them
+        server = fhe.Server.load(path, range_restriction=listed_ranges())
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}). Export it again.") from error
+    compiled = Encryption.of_specification(json.loads(server.client_specs.serialize()))
+    if compiled != encryption:
+        raise ArtifactError(
+            f"{path}: Concrete chose other encryption parameters here than on the machine that "
+            "exported the artifact. Install the locked versions, or export it again."
+        )
+    return server

@@ -6,29 +6,36 @@ client.create_keys()
 server.run(client.encrypt("clip.mp3"), client.evaluation_keys())  ->  response
 client.decrypt(response).text
 ```
+
+Where a circuit has no PBS, the server needs no keys, and every query gets a key of its own
+(`Client.fresh_keys`): nothing links two queries, and no answer that leaks says anything about
+another.
 """
 
-import os
 import secrets
-import time
+import threading
+from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
-from concrete import fhe
-from concrete.ml.deployment import FHEModelClient
+from numpy.typing import NDArray
 
 from ..model.audio import read_clip
 from ..support.errors import KeyFileError, ProtocolError
-from .answer import Answer, answer_from_logits, answer_from_number
+from ..support.files import create_exclusively
+from .answer import Answer
 from .artifact import Artifact
-from .ciphertexts import lengthen
-from .envelope import Envelope
-from .number import numbers_of
+from .ciphertexts import restore, truncated_bytes
+from .envelope import HEADER_BYTES, Envelope
+from .heads import Logits, NumberHead
+from .schemes.concrete import ConcreteClient, Integers, Keys
 
-Clip = str | PathLike | tuple[np.ndarray, int]
+Clip = str | PathLike[str] | tuple[NDArray[np.floating], int]
 """A file's path, or (samples [n] or [n, channels], sample rate in Hz)."""
+KEY_ID_BYTES = 16
+MOST_PENDING = 256
+"""Keys of queries without a response yet; beyond that the oldest are forgotten."""
 
 
 class Client:
@@ -38,14 +45,30 @@ class Client:
         artifact: the artifact's folder; its client part is enough.
 
     Raises:
-        ArtifactError: missing, changed, or made with other versions.
+        ArtifactError: missing, changed, made with other versions, or with encryption parameters
+            that are not on Hushtune's list.
     """
 
-    def __init__(self, artifact: str | PathLike):
-        self.artifact = Artifact(artifact, ("client",))
+    def __init__(self, artifact: str | PathLike[str]):
+        self.artifact = Artifact(Path(artifact), ("client",))
         self._front_end = self.artifact.front_end()
-        self._model = FHEModelClient(str(self.artifact.folder / "client"))
+        self._scheme = ConcreteClient(self.artifact.manifest.encryption)
+        self._keys: Keys | None = None
         self._key_id: bytes | None = None
+        self._pending: OrderedDict[bytes, Keys] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def fresh_keys(self) -> bool:
+        """Whether every query gets a key of its own, because the server needs none."""
+        return not self.artifact.manifest.encryption.has_evaluation_keys
+
+    @property
+    def response_bytes(self) -> int:
+        """How long every response is."""
+        words = self.artifact.manifest.encryption.response_words
+        bits = self.artifact.config.fhe.response_bits
+        return HEADER_BYTES + truncated_bytes(words, bits)
 
     @property
     def key_id(self) -> bytes:
@@ -54,16 +77,13 @@ class Client:
         Raises:
             KeyFileError: no keys yet.
         """
-        if self._key_id is None:
-            raise KeyFileError("No keys yet: call create_keys() or load_keys(path) first.")
-        return self._key_id
+        return self._kept()[0]
 
     def create_keys(self) -> None:
         """Make a fresh private key and the evaluation keys that belong to it (seconds)."""
-        self._model.generate_private_and_evaluation_keys(force=True)
-        self._key_id = secrets.token_bytes(16)
+        self._keys, self._key_id = self._scheme.create_keys(), secrets.token_bytes(KEY_ID_BYTES)
 
-    def save_keys(self, path: str | PathLike) -> None:
+    def save_keys(self, path: str | PathLike[str]) -> None:
         """Write all keys to a file that only this user can read (mode 0600), unencrypted.
 
         Args:
@@ -72,25 +92,20 @@ class Client:
         Raises:
             KeyFileError: the file exists, or cannot be written.
         """
-        key_id = self.key_id
-        payload = self._model.client.keys.serialize()
-        data = Envelope(b"K", self.artifact.id, key_id, payload).pack()
+        key_id, keys = self._kept()
+        data = Envelope(b"K", self.artifact.id, key_id, keys.serialize()).pack()
         path = Path(path)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                raise KeyFileError(f"{path}: exists already. Delete it or choose another name.")
-            with os.fdopen(
-                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
-            ) as f:
-                f.write(data)
-            partial.replace(path)
+            create_exclusively(path, data)
+        except FileExistsError as error:
+            raise KeyFileError(
+                f"{path}: exists already. Delete it or choose another name."
+            ) from error
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise KeyFileError(f"{path}: cannot be written ({error.strerror}).") from error
 
-    def load_keys(self, path: str | PathLike) -> None:
+    def load_keys(self, path: str | PathLike[str]) -> None:
         """Read keys written by `save_keys`.
 
         Args:
@@ -102,24 +117,22 @@ class Client:
         path = Path(path)
         try:
             envelope = Envelope.unpack(path.read_bytes(), b"K", self.artifact.id)
-            keys = fhe.Keys.deserialize(envelope.payload)
+            keys = Keys.deserialize(envelope.payload)
         except OSError as error:
             raise KeyFileError(f"{path}: cannot be read ({error.strerror}).") from error
-        except (ProtocolError, RuntimeError) as error:
+        except (ProtocolError, KeyFileError) as error:
             raise KeyFileError(
                 f"{path}: {error} Without a copy of the key file, delete it and make new keys."
             ) from error
-        self._model.client.keys = keys
-        self._key_id = envelope.key_id
+        self._keys, self._key_id = keys, envelope.key_id
 
     def evaluation_keys(self) -> bytes:
         """The keys the server computes with: they decrypt nothing. Upload them once."""
-        key_id = self.key_id
-        payload = self._model.get_serialized_evaluation_keys()
-        return Envelope(b"E", self.artifact.id, key_id, payload).pack()
+        key_id, keys = self._kept()
+        return Envelope(b"E", self.artifact.id, key_id, keys.evaluation_keys()).pack()
 
-    def image(self, clip: Clip) -> tuple[np.ndarray, tuple[str, ...]]:
-        """What would be encrypted: the clip's spectrum, and remarks on the clip.
+    def features(self, clip: Clip) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """What would be encrypted: the clip's features, and remarks on the clip.
 
         Args:
             clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
@@ -133,13 +146,13 @@ class Client:
         signal = self.artifact.config.signal
         wave, _ = read_clip(clip, signal.sample_rate_hz)
         seconds = len(wave) / signal.sample_rate_hz
-        notes = ()
+        notes: tuple[str, ...] = ()
         if seconds < signal.crop_seconds - 0.5:
             notes = (
                 f"clip of {seconds:.1f} s, shorter than the {signal.crop_seconds:g} s the network "
                 "was trained on: less certain",
             )
-        return self._front_end.query_image(torch.from_numpy(wave)).numpy(), notes
+        return self._front_end.query_features(wave), notes
 
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.
@@ -151,19 +164,21 @@ class Client:
             AudioError: undecodable, shorter than 1 s, or silent.
             KeyFileError: no keys yet.
         """
-        return self.encrypt_image(self.image(clip)[0])
+        return self.encrypt_features(self.features(clip)[0])
 
-    def encrypt_image(self, image: np.ndarray) -> bytes:
-        """The encrypted query of a spectrum.
+    def encrypt_features(self, features: NDArray[np.float32]) -> bytes:
+        """The encrypted query of features.
 
         Args:
-            image: from `image`, float [channels, bands, columns].
+            features: from `features`, float [channels, bands, columns].
 
         Raises:
             KeyFileError: no keys yet.
+            ProtocolError: features that do not fit the artifact.
         """
-        key_id = self.key_id
-        payload = self._model.quantize_encrypt_serialize(image[None].astype(np.float32))
+        key_id, keys = self._fresh() if self.fresh_keys else self._kept()
+        values = self.artifact.manifest.input_quantizer.quantize(features[None])
+        payload = self._scheme.encrypt(keys, values).tobytes()
         return Envelope(b"Q", self.artifact.id, key_id, payload).pack()
 
     def decrypt(self, response: bytes, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
@@ -177,17 +192,9 @@ class Client:
         Raises:
             ProtocolError: damaged, or made with another artifact's or client's keys.
         """
-        started = time.perf_counter()
-        if self.artifact.number is None:
-            answer = self.answer(self.decrypt_logits(response), top=top, notes=notes)
-        else:
-            number = self.decrypt_number(response)
-            answer = answer_from_number(number, self.artifact.songs, notes=notes)
-        return answer.with_costs(
-            decrypt_seconds=time.perf_counter() - started, response_bytes=len(response)
-        )
+        return self.artifact.head.answer(self._integers(response), top=top, notes=notes)
 
-    def answer(self, logits: np.ndarray, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
+    def answer(self, logits: Logits, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
         """The answer that logits stand for.
 
         Args:
@@ -195,13 +202,20 @@ class Client:
             top: how many matches to give.
             notes: remarks to pass on.
         """
-        artifact = self.artifact
-        if artifact.number is not None:
-            number = int(artifact.number.numbers(logits[None])[0])
-            return answer_from_number(number, artifact.songs, notes=notes)
-        return answer_from_logits(logits, artifact.songs, artifact.decision, top=top, notes=notes)
+        return self.artifact.head.answer_of_logits(logits, top=top, notes=notes)
 
-    def decrypt_logits(self, response: bytes) -> np.ndarray:
+    def decrypt_values(self, response: bytes) -> Logits | int:
+        """What a server's response says: logits, float [songs + 1], or a song's number.
+
+        Args:
+            response: what `Server.run` returned.
+
+        Raises:
+            ProtocolError: damaged, or made with other keys.
+        """
+        return self.artifact.head.read(self._integers(response))
+
+    def decrypt_logits(self, response: bytes) -> Logits:
         """The logits in a server's response: float [songs + 1].
 
         Args:
@@ -210,10 +224,10 @@ class Client:
         Raises:
             ProtocolError: damaged, made with other keys, or a number.
         """
-        if self.artifact.number is not None:
+        said = self.decrypt_values(response)
+        if isinstance(said, int):
             raise ProtocolError("response: holds no logits: this artifact answers with a number.")
-        logits = self._model.model.dequantize_output(self._decrypt(response))
-        return np.asarray(logits).reshape(-1)
+        return said
 
     def decrypt_number(self, response: bytes) -> int:
         """The song's number in a server's response: 1 for the first song, 0 for "unknown".
@@ -224,20 +238,41 @@ class Client:
         Raises:
             ProtocolError: damaged, made with other keys, or logits.
         """
-        if self.artifact.number is None:
+        if not isinstance(self.artifact.head, NumberHead):
             raise ProtocolError("response: holds no number: this artifact answers with logits.")
-        return int(numbers_of(self._decrypt(response).reshape(1, -1))[0])
+        return self.artifact.head.read(self._integers(response))
 
-    def _decrypt(self, response: bytes) -> np.ndarray:
-        """The integers in a server's response."""
+    def _integers(self, response: bytes) -> Integers:
+        """The integers in a server's response; the key of a single query is forgotten with it."""
         envelope = Envelope.unpack(response, b"R", self.artifact.id)
-        if envelope.key_id != self.key_id:
-            raise ProtocolError(
-                "response: computed with another client's keys. Load the key file with which the "
-                "query was encrypted."
-            )
-        message = lengthen(envelope.payload, self.artifact.config.fhe.response_bits)
-        try:
-            return np.asarray(self._model.deserialize_decrypt(message))
-        except RuntimeError as error:
-            raise ProtocolError(f"response: cannot be read ({error}).") from error
+        encryption, bits = self.artifact.manifest.encryption, self.artifact.config.fhe.response_bits
+        words = restore(envelope.payload, encryption.response_words, bits)
+        values = self._scheme.decrypt(self._keys_of(envelope.key_id), words)
+        with self._lock:
+            self._pending.pop(envelope.key_id, None)
+        return values
+
+    def _kept(self) -> tuple[bytes, Keys]:
+        if self._key_id is None or self._keys is None:
+            raise KeyFileError("No keys yet: call create_keys() or load_keys(path) first.")
+        return self._key_id, self._keys
+
+    def _fresh(self) -> tuple[bytes, Keys]:
+        """Keys for one query, kept until its response is decrypted."""
+        key_id, keys = secrets.token_bytes(KEY_ID_BYTES), self._scheme.create_keys()
+        with self._lock:
+            self._pending[key_id] = keys
+            while len(self._pending) > MOST_PENDING:
+                self._pending.popitem(last=False)
+        return key_id, keys
+
+    def _keys_of(self, key_id: bytes) -> Keys:
+        with self._lock:
+            if key_id in self._pending:
+                return self._pending[key_id]
+        if self._keys is not None and key_id == self._key_id:
+            return self._keys
+        raise ProtocolError(
+            "response: computed with another client's keys, or answered long ago. Load the key "
+            "file with which the query was encrypted."
+        )

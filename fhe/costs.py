@@ -42,7 +42,7 @@ def measure_query(
     """Encrypt, compute and decrypt once.
 
     Args:
-        encrypt: makes the query, such as ``lambda: client.encrypt_image(image)``.
+        encrypt: makes the query, such as ``lambda: client.encrypt_features(features)``.
         compute: the server, from the query to the response.
         decrypt: the client, from the response to what it says: an answer, logits, a number.
 

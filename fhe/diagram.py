@@ -3,35 +3,35 @@
 import math
 
 from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer, RawSamples
-from ..model.frontend import make_front_end
+from ..model.features import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
-from .artifact import ArtifactConfig
+from .manifest import ArtifactConfig, Manifest
 
 LEFT = 42
 """Width of the client's side."""
 
 
-def draw_pipeline(manifest: dict) -> str:
+def draw_pipeline(manifest: Manifest) -> str:
     """Who computes what: the client in the clear, the server on ciphertext.
 
     Args:
         manifest: of an artifact.
     """
-    config = ArtifactConfig.model_validate(manifest["config"])
-    songs, costs = len(manifest["catalogue"]), manifest["costs"]
-    number = manifest["number"] is not None
+    config = manifest.config
+    songs, costs = len(manifest.catalogue), manifest.costs
+    number = manifest.number is not None
     rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
     before = [("clip, 1 to 20 s", ""), *((f" | {step}", "") for step in _client_steps(config))]
     server = _server_steps(config, songs, number)
     after = [("title and artist, or unknown", "")]
     if not number:
-        after.insert(0, (" | rank, weigh the best against the others", ""))
+        after.insert(0, (" | rank, open-set decision", ""))
     rows += before
-    rows.append((_arrow("encrypt", costs.get("query_bytes"), ">"), server[0]))
+    rows.append((_arrow("encrypt", costs and costs.query_bytes, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
     told = "digits of one number" if number else f"{songs + 1:,} logits"
-    rows.append((_arrow("decrypt", costs.get("response_bytes"), "<"), told))
+    rows.append((_arrow("decrypt", costs and costs.response_bytes, "<"), told))
     rows += after
     return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
 
@@ -45,7 +45,7 @@ def _arrow(word: str, count: int | None, head: str) -> str:
 
 def _client_steps(config: ArtifactConfig) -> list[str]:
     front_end = make_front_end(config.signal, config.spectrum)
-    channels, bands, columns = front_end.whole_shape
+    channels, bands, columns = front_end.full_shape
     values = channels * bands * columns
     bits = config.network.input_bits
     if isinstance(config.spectrum, RawSamples):
@@ -64,8 +64,8 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
 
 
 def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
-    """The layers, with the look-ups each takes."""
-    shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).whole_shape
+    """The layers, with the PBS each takes."""
+    shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).full_shape
     steps = []
     for layer in config.network.layers:
         before, shape = shape, shape_after(layer, shape)
@@ -81,5 +81,5 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
     steps.append(f"linear layer: {songs + 1:,} logits")
     if number:
-        steps += ["level of each song, spread of all", "tournament, verdict, way back"]
+        steps += ["level of each song, L1 norm of all", "tournament, decision, backtracking"]
     return steps

@@ -1,4 +1,4 @@
-"""A circuit without look-ups, computed as one matrix product.
+"""A circuit without PBS, computed as one matrix product.
 
 Such a circuit multiplies each encrypted input by a known integer for each output and adds up. An
 LWE ciphertext is a row of words modulo 2**64, so that the whole circuit is ``W.T @ C`` with
@@ -27,9 +27,10 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import ECB
+from numpy.typing import NDArray
 
 from ..support.errors import ArtifactError, ProtocolError
-from .ciphertexts import find_blobs
+from .ciphertexts import Words
 
 SEEDED_WORDS = 3
 """Of an encrypted input in a query: two of a seed, and the ciphertext's last word."""
@@ -39,106 +40,67 @@ OUTPUTS_AT_ONCE = 1024
 """Bounds the memory that products take."""
 ODD = 0x9E3779B97F4A7C15
 """Its multiples modulo 2**64 are numbers of all sizes (Knuth's multiplicative hashing)."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What all messages of one kind and circuit share: everything around their numbers."""
-
-    head: bytes
-    tail: bytes
-
-    @classmethod
-    def of(cls, message: bytes) -> "Frame | None":
-        """The frame of a trusted message with one long list of numbers; None with more or none."""
-        blobs = list(find_blobs(message))
-        if len(blobs) != 1:
-            return None
-        ((start, end),) = blobs
-        return cls(message[:start], message[end:])
-
-    def words(self, message: bytes) -> np.ndarray | None:
-        """The numbers in a message, trusted or not: uint64; None if it has another frame."""
-        start, end = len(self.head), len(message) - len(self.tail)
-        if end < start or (end - start) % 8:
-            return None
-        if not (message.startswith(self.head) and message.endswith(self.tail)):
-            return None
-        return np.frombuffer(message, "<u8", (end - start) // 8, start)
-
-    def around(self, words: np.ndarray) -> bytes:
-        """A message with these numbers."""
-        return b"".join((self.head, memoryview(words).cast("B"), self.tail))
+LARGEST_BYTES = 2_000_000_000
+"""Of the weights in a file."""
 
 
 @dataclass(frozen=True)
 class LinearCircuit:
-    """A compiled circuit without look-ups, as a matrix.
+    """A compiled circuit without PBS, as a matrix.
 
     Attributes:
         weights: integers of the smallest type that holds them, [inputs, outputs].
         constants: what is added to the last word of each output's ciphertext, uint64 [outputs].
-        query: the frame of queries.
-        response: the frame of responses.
         dimension: words of a ciphertext before the last.
     """
 
-    weights: np.ndarray
-    constants: np.ndarray
-    query: Frame
-    response: Frame
+    weights: NDArray[np.signedinteger]
+    constants: Words
     dimension: int
 
     @classmethod
     def fitted(
-        cls, weights: np.ndarray, run: Callable[[bytes], bytes], queries: Sequence[bytes]
+        cls,
+        weights: NDArray[np.int64],
+        dimension: int,
+        run: Callable[[Words], Words],
+        queries: Sequence[Words],
     ) -> "LinearCircuit | None":
         """The circuit with these weights, if it responds as Concrete's does.
 
         Args:
             weights: integers, [inputs, outputs].
-            run: Concrete's own circuit: query to response, as Concrete serialises them.
+            dimension: of the secret key.
+            run: Concrete's own circuit: the words of a query to those of the response.
             queries: real ones. The constants are read from the first one's response, and those of
                 all must come out the same.
 
         Returns:
-            None if a single word differs, the weights are too large for exact doubles, or messages
-            look otherwise (those of fewer than 22 inputs have no long list of numbers).
+            None if a single word differs, or the weights are too large for exact doubles.
         """
-        inputs, outputs = weights.shape
         if int(np.abs(weights).sum(0).max()).bit_length() + HALF_BITS > DOUBLE_BITS:
             return None
         responses = [run(query) for query in queries]
-        query, response = Frame.of(queries[0]), Frame.of(responses[0])
-        if query is None or response is None:
+        outputs = weights.shape[1]
+        if len(responses[0]) != outputs * (dimension + 1):
             return None
-        sent, words = query.words(queries[0]), response.words(responses[0])
-        if len(sent) != SEEDED_WORDS * inputs or len(words) % outputs:
-            return None
-        words = words.reshape(outputs, -1)
         small = weights.astype(np.min_scalar_type(-max(-weights.min(), weights.max() + 1)))
-        circuit = cls(small, np.zeros(outputs, "<u8"), query, response, words.shape[1] - 1)
-        constants = words[:, -1] - circuit.product(circuit.ciphertexts(queries[0]))[:, -1]
+        circuit = cls(small, np.zeros(outputs, "<u8"), dimension)
+        last = responses[0].reshape(outputs, -1)[:, -1]
+        constants = last - circuit.product(circuit.ciphertexts(queries[0]))[:, -1]
         circuit = replace(circuit, constants=constants)
-        same = all(
-            circuit.run(sent) == received for sent, received in zip(queries, responses, strict=True)
-        )
+        pairs = zip(queries, responses, strict=True)
+        same = all(np.array_equal(circuit.run(sent), received) for sent, received in pairs)
         return circuit if same else None
 
     def save(self, path: Path) -> None:
         """Write it, for `load`."""
-        frames = {
-            f"{name}_{part}": np.frombuffer(getattr(frame, part), np.uint8)
-            for name, frame in (("query", self.query), ("response", self.response))
-            for part in ("head", "tail")
-        }
         np.savez_compressed(
             path,
             weights=self.weights,
             constants=self.constants,
             dimension=np.int64(self.dimension),
             known_answer=np.frombuffer(self._known_answer(), np.uint8),
-            **frames,
         )
 
     @classmethod
@@ -149,19 +111,18 @@ class LinearCircuit:
             ArtifactError: the file cannot be read, or the same query has another response here.
         """
         try:
-            with np.load(path) as stored:
-                query, response = (
-                    Frame(*(stored[f"{name}_{part}"].tobytes() for part in ("head", "tail")))
-                    for name in ("query", "response")
-                )
+            with np.load(path, allow_pickle=False) as stored:
+                if sum(entry.file_size for entry in stored.zip.infolist()) > LARGEST_BYTES:
+                    raise ValueError(f"it unpacks to more than {LARGEST_BYTES:,} bytes")
                 weights, constants = stored["weights"], stored["constants"]
-                circuit = cls(weights, constants, query, response, int(stored["dimension"]))
+                circuit = cls(weights, constants, int(stored["dimension"]))
                 known = stored["known_answer"].tobytes()
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            answer = circuit._known_answer()
+        except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile) as error:
             raise ArtifactError(
                 f"{path}: cannot be read ({error}). Export the artifact again."
             ) from error
-        if circuit._known_answer() != known:
+        if answer != known:
             raise ArtifactError(
                 f"{path}: this machine computes another response than the one that exported the "
                 "artifact. Its BLAS (numpy) or AES (cryptography) is at fault: install the locked "
@@ -172,29 +133,31 @@ class LinearCircuit:
     def _known_answer(self) -> bytes:
         """SHA-256 of the response to a query of numbers that are always the same."""
         words = np.arange(SEEDED_WORDS * len(self.weights), dtype="<u8") * np.uint64(ODD)
-        return hashlib.sha256(self.run(self.query.around(words))).digest()
+        return hashlib.sha256(self.run(words).tobytes()).digest()
 
-    def run(self, query: bytes) -> bytes:
-        """Compute the response to a query, both as Concrete serialises them.
+    def run(self, query: Words) -> Words:
+        """Compute the words of the response: uint64 [outputs * (dimension + 1)].
+
+        Args:
+            query: uint64 [inputs * 3].
 
         Raises:
             ProtocolError: not a query of this circuit.
         """
         out = self.product(self.ciphertexts(query))
         out[:, -1] += self.constants
-        return self.response.around(out)
+        return out.reshape(-1)
 
-    def ciphertexts(self, query: bytes) -> np.ndarray:
-        """The ciphertexts that a query stands for: uint64 [inputs, words].
+    def ciphertexts(self, query: Words) -> Words:
+        """The ciphertexts that a query stands for: uint64 [inputs, dimension + 1].
 
         Raises:
             ProtocolError: not a query of this circuit.
         """
-        words = self.query.words(query)
         inputs = len(self.weights)
-        if words is None or len(words) != SEEDED_WORDS * inputs:
+        if len(query) != SEEDED_WORDS * inputs:
             raise ProtocolError("query: not one of this circuit's.")
-        words = words.reshape(inputs, SEEDED_WORDS)
+        words = query.reshape(inputs, SEEDED_WORDS)
         seeds = words[:, :2].tobytes()
         used = 8 * self.dimension
         blocks = -(-(1 + used) // 16)
@@ -209,7 +172,7 @@ class LinearCircuit:
         out[:, -1] = words[:, -1]
         return out
 
-    def product(self, ciphertexts: np.ndarray) -> np.ndarray:
+    def product(self, ciphertexts: Words) -> Words:
         """The weights times ciphertexts, modulo 2**64: uint64 [outputs, words].
 
         Args:

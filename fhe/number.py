@@ -14,7 +14,7 @@ finds them under encryption is in ``fhe/export/number.py``.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,22 +107,6 @@ class Number:
     def classes(self, logits: npt.NDArray[np.floating[Any]]) -> Integers:
         """The same as classes, int [clips]; the last one is "unknown"."""
         return classes_of(self.numbers(logits), self.songs)
-
-    def to_json(self) -> dict[str, Any]:
-        """The parameters as JSON-ready values."""
-        return asdict(self)
-
-    @staticmethod
-    def of_manifest(manifest: dict[str, Any]) -> "Number | None":
-        """That of an artifact; None where its circuit ends in the logits."""
-        stored = manifest["number"]
-        return None if stored is None else Number.from_json(stored)
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> "Number":
-        """The inverse of `to_json`."""
-        fixed = {name: tuple(data[name]) for name in ("limits", "weights")}
-        return Number(**{**data, **fixed})
 
 
 def numbers_of(digits: Integers) -> Integers:

@@ -106,6 +106,10 @@ LARGEST_KEYS_BYTES = 4_000_000_000
 """Evaluation keys in memory; the largest circuits that were ever measured here need a tenth."""
 MOST_VALUES = 1 << 20
 """Of a query or a response."""
+FEWEST_INPUTS = 22
+"""The words of fewer cannot be told from the rest of Concrete's messages."""
+MOST_WORDS = 1 << 28
+"""Of a query or a response: 2 GiB."""
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MOST_VALUES)]
 Place = Annotated[int, Field(strict=True, ge=0, lt=MOST_KEYS)]
@@ -196,6 +200,10 @@ class Encryption(Record):
                 raise ValueError(f"GLWE shape {shape}: not on Hushtune's list, or not its key's")
         if max(self.input.size, self.output.size) > MOST_VALUES:
             raise ValueError(f"more than {MOST_VALUES:,} values")
+        if self.input.size < FEWEST_INPUTS:
+            raise ValueError(f"input of {self.input.size} values, expected {FEWEST_INPUTS} or more")
+        if self.response_words > MOST_WORDS:
+            raise ValueError(f"responses of more than {MOST_WORDS:,} words")
         if self.key_bytes > LARGEST_KEYS_BYTES:
             raise ValueError(f"evaluation keys of {self.key_bytes:,} bytes")
         return self
@@ -204,6 +212,16 @@ class Encryption(Record):
     def has_evaluation_keys(self) -> bool:
         """Whether the server needs keys of its clients: wherever a PBS is computed."""
         return bool(self.bootstrap or self.keyswitch)
+
+    @property
+    def query_words(self) -> int:
+        """Of every query: each value takes a seed and a word."""
+        return self.input.size * (SEED_WORDS + BODY_WORDS)
+
+    @property
+    def response_words(self) -> int:
+        """Of every response, before it is truncated."""
+        return self.output.size * (self.keys[self.output.key] + 1)
 
     @property
     def key_bytes(self) -> int:
@@ -219,8 +237,12 @@ class Encryption(Record):
     def _switches(self) -> tuple[KeySwitch, ...]:
         return (*self.bootstrap, *self.keyswitch)
 
-    def specification(self) -> dict[str, Any]:
-        """Concrete's specification of a client, as its JSON; ids equal places."""
+    def specification(self, *, seeded: bool = True) -> dict[str, Any]:
+        """Concrete's specification of a client, as its JSON; ids equal places.
+
+        Args:
+            seeded: whether inputs are written as a seed and a word each, as all queries are.
+        """
         return {
             "keyset": {
                 "lweSecretKeys": [
@@ -251,7 +273,7 @@ class Encryption(Record):
             },
             "circuits": [
                 {
-                    "inputs": [self._gate(self.input, seeded=True)],
+                    "inputs": [self._gate(self.input, seeded=seeded)],
                     "outputs": [self._gate(self.output, seeded=False)],
                     "name": FUNCTION,
                 }

@@ -1,13 +1,12 @@
 """The server: computes on ciphertexts with evaluation keys. It never holds anything else."""
 
 from os import PathLike
-
-from concrete import fhe
+from pathlib import Path
 
 from ..support.errors import ProtocolError
 from .artifact import Artifact
-from .ciphertexts import shorten
-from .circuit import Circuit, has_matrix
+from .ciphertexts import truncate, words_of
+from .circuit import LINEAR, Circuit
 from .envelope import Envelope
 
 
@@ -16,10 +15,10 @@ class EvaluationKeys:
 
     Args:
         key_id: of the client's key set, 16 bytes.
-        keys: as Concrete reads them.
+        keys: as the circuit reads them.
     """
 
-    def __init__(self, key_id: bytes, keys: fhe.EvaluationKeys):
+    def __init__(self, key_id: bytes, keys: object):
         self.key_id = key_id
         self.keys = keys
 
@@ -28,16 +27,19 @@ class Server:
     """Runs the compiled circuit on encrypted queries.
 
     Args:
-        artifact: the artifact's folder; its server part is enough.
+        artifact: the artifact's folder; its server part is enough. Its circuit is code that is
+            executed: open only artifacts whose maker you trust.
 
     Raises:
         ArtifactError: missing, changed, or made with other versions.
     """
 
-    def __init__(self, artifact: str | PathLike):
-        self.artifact = Artifact(artifact, ("server",))
-        linear = has_matrix(self.artifact.manifest)
-        self._circuit = Circuit(self.artifact.folder / "server", linear=linear)
+    def __init__(self, artifact: str | PathLike[str]):
+        self.artifact = Artifact(Path(artifact), ("server",))
+        manifest = self.artifact.manifest
+        linear = f"server/{LINEAR}" in manifest.files
+        folder = self.artifact.folder / "server"
+        self._circuit = Circuit(folder, manifest.encryption, linear=linear)
 
     def load_keys(self, evaluation_keys: bytes) -> EvaluationKeys:
         """Open a client's evaluation keys once, for many queries.
@@ -49,18 +51,15 @@ class Server:
             ProtocolError: damaged, or made for another artifact.
         """
         envelope = Envelope.unpack(evaluation_keys, b"E", self.artifact.id)
-        try:
-            keys = fhe.EvaluationKeys.deserialize(envelope.payload)
-        except RuntimeError as error:
-            raise ProtocolError(f"evaluation keys: cannot be read ({error}).") from error
-        return EvaluationKeys(envelope.key_id, keys)
+        return EvaluationKeys(envelope.key_id, self._circuit.load_keys(envelope.payload))
 
-    def run(self, query: bytes, evaluation_keys: bytes | EvaluationKeys) -> bytes:
-        """Compute the encrypted logits of an encrypted query.
+    def run(self, query: bytes, evaluation_keys: bytes | EvaluationKeys | None = None) -> bytes:
+        """Compute the encrypted answer to an encrypted query.
 
         Args:
             query: from `Client.encrypt`.
-            evaluation_keys: from `Client.evaluation_keys` or `load_keys`.
+            evaluation_keys: from `Client.evaluation_keys` or `load_keys`; not needed, and not
+                looked at, where the circuit has no PBS.
 
         Returns:
             The response, for `Client.decrypt`.
@@ -68,14 +67,21 @@ class Server:
         Raises:
             ProtocolError: damaged, or query and keys do not belong together.
         """
-        if isinstance(evaluation_keys, bytes):
-            evaluation_keys = self.load_keys(evaluation_keys)
         envelope = Envelope.unpack(query, b"Q", self.artifact.id)
-        if envelope.key_id != evaluation_keys.key_id:
-            raise ProtocolError(
-                "query: encrypted with other keys than the evaluation keys given. Upload the "
-                "evaluation keys of the client that made the query."
-            )
-        message = self._circuit.run(envelope.payload, evaluation_keys.keys)
-        payload = shorten(message, self.artifact.config.fhe.response_bits)
+        keys = None
+        if self._circuit.needs_keys:
+            if evaluation_keys is None:
+                raise ProtocolError("evaluation keys: none given, and this circuit needs them.")
+            if isinstance(evaluation_keys, bytes):
+                evaluation_keys = self.load_keys(evaluation_keys)
+            if envelope.key_id != evaluation_keys.key_id:
+                raise ProtocolError(
+                    "query: encrypted with other keys than the evaluation keys given. Upload the "
+                    "evaluation keys of the client that made the query."
+                )
+            keys = evaluation_keys.keys
+        encryption = self.artifact.manifest.encryption
+        words = words_of(envelope.payload, encryption.query_words, kind="query")
+        out = self._circuit.run(words, keys)
+        payload = truncate(out, self.artifact.config.fhe.response_bits)
         return Envelope(b"R", self.artifact.id, envelope.key_id, payload).pack()

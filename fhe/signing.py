@@ -6,6 +6,7 @@ An artifact is code and data of whoever made it. Its owner signs it with an Ed25
 their hashes, the files. Exporting anew removes it.
 """
 
+import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -210,7 +211,11 @@ def _checked(folder: Path, parts: tuple[str, ...]) -> Artifact:
         for path in (folder / part).rglob("*")
         if not path.is_dir()
     }
-    if strange := there - set(artifact.manifest["files"]):
+    files = artifact.manifest.files
+    card = folder / "model-card.md"
+    if card.is_file() and hashlib.sha256(card.read_bytes()).hexdigest() != files.get(card.name):
+        raise ArtifactError(f"{card}: changed since export (SHA-256 differs).")
+    if strange := there - set(files):
         raise ArtifactError(
             f"{folder}: holds files that its manifest does not name: {', '.join(sorted(strange))}."
         )

@@ -114,9 +114,9 @@ def _summarise(
     run: Run, recognizer: Recognizer, right: int, total: int, prepared: float, console: Console
 ) -> None:
     result, manifest = run.read_json("result.json"), recognizer.artifact.manifest
-    quantized, costs = result["quantized"], manifest["costs"]
+    quantized, costs = result["quantized"], manifest.costs
     clips = quantized["clips_known"] + quantized["clips_unknown"]
-    pbs, keys = manifest["circuit"]["pbs"], readable_bytes(costs["evaluation_key_bytes"])
+    pbs, keys = manifest.circuit.pbs, readable_bytes(costs.evaluation_key_bytes)
     work = (
         f"{pbs} PBS a query; evaluation keys {keys}, sent once"
         if pbs
@@ -127,7 +127,7 @@ def _summarise(
         f"finds {quantized['top1']:.1%} of the known songs\nand rejects "
         f"{quantized['unknown_rejected']:.1%} of the unknown ones; a floating-point twin finds "
         f"{result['float']['top1']:.1%}.\n"
-        f"{work}; {costs['compute_seconds']:.2f} s on the server.\n"
+        f"{work}; {costs.compute_seconds:.2f} s on the server.\n"
         f"Songs, training and compilation took {prepared:.0f} s this time.",
         markup=False,
     )

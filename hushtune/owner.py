@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from hushtune.fhe.answer import Answer, answer_from_number
+from hushtune.fhe.answer import Answer
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
 from hushtune.fhe.export.owner import load_calibration, load_network
+from hushtune.fhe.heads import NumberHead
 from hushtune.model.network import network_logits
 from numpy.typing import NDArray
 
@@ -36,13 +37,14 @@ def owner_answer(
     from hushtune.fhe.export.compile import compile_network
     from hushtune.fhe.export.execution import simulate
 
-    calibration, number = load_calibration(artifact), artifact.number
+    calibration, number = load_calibration(artifact), artifact.manifest.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
     def simulated(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
         said = simulate(module, image, number)
-        if isinstance(said, int):
-            return answer_from_number(said, artifact.songs, notes=notes)
-        return client.answer(said, top=top, notes=notes)
+        head = client.artifact.head
+        if isinstance(head, NumberHead):
+            return head.answer_of_number(int(said), notes=notes)
+        return client.answer(np.asarray(said), top=top, notes=notes)
 
     return simulated

@@ -32,7 +32,8 @@ class Recognizer:
             ``simulate`` and ``clear`` the client and owner parts.
         mode: ``execute`` for real FHE; ``simulate`` for Concrete's simulation of it; ``clear`` for
             the quantized network without encryption.
-        keys: key file, made where it does not exist; in the user's data folder where None.
+        keys: key file of a circuit that needs evaluation keys, made where it does not exist; in
+            the user's data folder where None.
 
     Raises:
         ArtifactError: missing, changed, or made with other versions.
@@ -62,7 +63,8 @@ class Recognizer:
     @property
     def expected_seconds(self) -> float:
         """What a query took the server on the machine that exported the artifact."""
-        return float(self.artifact.manifest["costs"]["compute_seconds"])
+        costs = self.artifact.manifest.costs
+        return 0.0 if costs is None else costs.compute_seconds
 
     def identify(
         self, clip: Clip, *, top: int = 3, on_progress: Callable[[float], None] | None = None
@@ -77,12 +79,12 @@ class Recognizer:
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
         """
-        image, notes = self.client.image(clip)
+        features, notes = self.client.features(clip)
         if self.mode != "execute":
-            answer, seconds = timed(lambda: self._answer(image, top, notes))
+            answer, seconds = timed(lambda: self._answer(features, top, notes))
             return replace(answer, costs=QueryCosts(compute_seconds=seconds))
         answer, costs = measure_query(
-            lambda: self.client.encrypt_image(image),
+            lambda: self.client.encrypt_features(features),
             lambda query: self._run(query, on_progress),
             lambda response: self.client.decrypt(response, top=top, notes=notes),
         )
@@ -98,7 +100,9 @@ class Recognizer:
                 on_progress(time.perf_counter() - started)
             return running.result()
 
-    def _open_keys(self, path: Path) -> EvaluationKeys:
+    def _open_keys(self, path: Path) -> EvaluationKeys | None:
+        if self.client.fresh_keys:
+            return None
         if path.exists():
             self.client.load_keys(path)
         else:

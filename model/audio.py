@@ -1,13 +1,12 @@
 """Decoding clips and tracks: any sample rate and channel count in, mono float32 out."""
 
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
-from torchaudio.functional import resample
+import soxr
+from numpy.typing import NDArray
 
 from ..support.errors import AudioError
 
@@ -19,8 +18,8 @@ SILENCE_DBFS = -70.0
 
 
 def read_audio(
-    path: str | PathLike, sample_rate: int, *, max_seconds: float | None = None
-) -> np.ndarray:
+    path: str | PathLike[str], sample_rate: int, *, max_seconds: float | None = None
+) -> NDArray[np.float32]:
     """Decode the beginning of an audio file.
 
     Args:
@@ -52,7 +51,9 @@ def read_audio(
     return to_mono(samples, source_rate, sample_rate, name=str(path))
 
 
-def to_mono(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: str) -> np.ndarray:
+def to_mono(
+    samples: NDArray[np.floating], source_rate: int, sample_rate: int, *, name: str
+) -> NDArray[np.float32]:
     """Average channels and resample.
 
     Args:
@@ -76,14 +77,19 @@ def to_mono(samples: np.ndarray, source_rate: int, sample_rate: int, *, name: st
     mono = samples if samples.ndim == 1 else samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: holds samples that are not finite numbers. Export it again.")
-    if source_rate != sample_rate and mono.size:
-        # an odd rate would need a filter bank of gigabytes; this is within a millionth of it
-        ratio = Fraction(sample_rate, source_rate).limit_denominator(2000)
-        mono = resample(torch.from_numpy(mono), ratio.denominator, ratio.numerator).numpy()
-    return np.ascontiguousarray(mono)
+    return np.ascontiguousarray(resample(mono, source_rate, sample_rate))
 
 
-def check_audible(samples: np.ndarray, sample_rate: int, min_seconds: float, *, name: str) -> None:
+def resample(wave: NDArray[np.float32], source_rate: int, sample_rate: int) -> NDArray[np.float32]:
+    """Change the sample rate (soxr, high quality): float32 [n] -> [about n * ratio]."""
+    if source_rate == sample_rate or not wave.size:
+        return wave
+    return np.asarray(soxr.resample(wave, source_rate, sample_rate, quality="HQ"), np.float32)
+
+
+def check_audible(
+    samples: NDArray[np.floating], sample_rate: int, min_seconds: float, *, name: str
+) -> None:
     """Refuse a clip too short or too quiet to identify.
 
     Raises:
@@ -102,8 +108,8 @@ def check_audible(samples: np.ndarray, sample_rate: int, min_seconds: float, *, 
 
 
 def read_clip(
-    clip: str | PathLike | tuple[np.ndarray, int], sample_rate: int
-) -> tuple[np.ndarray, str]:
+    clip: str | PathLike[str] | tuple[NDArray[np.floating], int], sample_rate: int
+) -> tuple[NDArray[np.float32], str]:
     """Read a clip to identify: of longer ones, the first ``MAX_CLIP_SECONDS``.
 
     Args:

@@ -2,8 +2,8 @@
 
 Quantized: every weight, input and activation is an integer of a few bits (Brevitas), so that
 Concrete ML can compile the whole network. Under FHE each activation costs one programmable
-bootstrapping (PBS), the only dear operation; batch norm is folded into its table look-up.
-Accumulators are rounded to a few bits before that look-up; the same rounding is applied while
+bootstrapping (PBS), the only expensive operation; batch norm is folded into its table lookup.
+Accumulators are rounded to a few bits before that lookup; the same rounding is applied while
 training, so the network learns to live with it.
 """
 
@@ -12,9 +12,7 @@ import math
 import brevitas.nn as qnn
 import numpy as np
 import torch
-from brevitas.core.scaling import ScalingImplType
-from brevitas.inject.enum import RestrictValueType
-from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+from brevitas.quant import Uint8ActPerTensorFloat
 from torch import Tensor, nn
 
 from ..configs.schema import (
@@ -25,97 +23,17 @@ from ..configs.schema import (
     NetworkSettings,
     PoolLayer,
 )
-from .frontend import IMAGE_LIMIT
+from .quantizers import (
+    ACTIVATION_PERCENTILE,
+    WEIGHT_CLIP,
+    AccumulatorRounding,
+    InputQuant,
+    LearnedWeightQuant,
+)
 
-WEIGHT_CLIP = {2: 1.2, 3: 2.2, 4: 2.8, 5: 5.0, 6: 6.0, 7: 7.0, 8: 8.0}
-"""Where weights are first clipped, in their standard deviations, by bits; learned from there.
-Up to 4 bits close to the least-squares quantizer of a normal distribution (Max 1960); beyond,
-wider, because the weights of a closed-form fit have heavy tails."""
-RANGE_DECAY = 0.9998
-"""How slowly the widest accumulator met in training is forgotten, a step."""
 FILTER_GAIN = 200.0
 """Twice the sum of a filter's window when training begins: its weights are then about as large as
 a step of training expects (batch norm takes the scale off again)."""
-ACTIVATION_PERCENTILE = {1: 85.0, 2: 97.0, 3: 99.0, 4: 99.7}
-
-
-class LearnedWeightQuant(Int8WeightPerTensorFloat):
-    """One learned scale for all weights of a layer (Esser et al. 2020, LSQ)."""
-
-    scaling_impl_type = ScalingImplType.PARAMETER_FROM_STATS
-    restrict_scaling_type = RestrictValueType.FP
-
-
-class InputQuant(Int8ActPerTensorFloat):
-    """The fixed scale of standardised image values."""
-
-    scaling_impl_type = ScalingImplType.CONST
-    min_val = -IMAGE_LIMIT
-    max_val = IMAGE_LIMIT
-
-
-class AccumulatorRounding(nn.Module):
-    """Keeps the `bits` highest bits of integer accumulators, as Concrete's rounding does.
-
-    Straight-through in the backward pass. Switched off for export, where the compiler does it.
-
-    Args:
-        bits: kept, with the sign.
-        wraps: `fill` sets the width (until then nothing is rounded), and a value beyond it comes
-            out at the other end; otherwise the width follows the widest accumulator met in
-            training.
-    """
-
-    def __init__(self, bits: int, *, wraps: bool = False):
-        super().__init__()
-        self.bits = bits
-        self.wraps = wraps
-        self.enabled = True
-        self.register_buffer("largest", torch.zeros(()))
-
-    @property
-    def width(self) -> int:
-        """Bits of the accumulators, with their sign."""
-        return math.ceil(math.log2(max(float(self.largest), 1.0) + 1)) + 1
-
-    @property
-    def limit(self) -> float:
-        """Integers beyond it, in either direction, may be rounded to what the width cannot hold."""
-        if not self.wraps:
-            return 2.0 ** (self.width - 1) - 1
-        return 2.0 ** (self.width - 1) * (1 - 2.0**-self.bits)
-
-    def fill(self, width: int) -> None:
-        """Set the width in bits, with the sign."""
-        self.largest.fill_(2.0 ** (width - 1) - 1)
-
-    def forward(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Round `values` (integers times `scale`) to multiples of a power of two.
-
-        Args:
-            values: float, any shape.
-            scale: float, one for all.
-
-        Returns:
-            The rounded values; where they may wrap, also the sign that their look-up gets: a value
-            beyond the width turns into one within it, and what is looked up there is negated
-            (the ring of TFHE is negacyclic), once for each time it passes an end.
-        """
-        if self.wraps and not self.largest:
-            return values, None
-        if self.training and not self.wraps:
-            with torch.no_grad():
-                largest = (values.abs().amax() / scale.abs().amax()).detach()
-                self.largest.copy_(torch.maximum(self.largest * RANGE_DECAY, largest))
-        step = scale.detach() * 2 ** max(self.width - self.bits, 0)
-        rounded = torch.floor(values / step + 0.5)
-        sign = None
-        if self.wraps:
-            levels = 2 ** min(self.bits, self.width)
-            turns = torch.floor(rounded.detach() / levels + 0.5)
-            rounded = rounded - turns * levels
-            sign = 1.0 - 2.0 * turns.remainder(2)
-        return values + (rounded * step - values).detach(), sign
 
 
 class LogMagnitude(nn.Module):
@@ -147,20 +65,20 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Image in, one logit per known song and one for "unknown" out.
+    """Features in, one logit per known song and one for "unknown" out.
 
     Args:
         settings: layers and bits.
-        image_shape: channels, bands, columns.
+        feature_shape: channels, bands, columns.
         classes: known songs plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
-            network by `adopt`.
+            network by `load_from_float`.
     """
 
     def __init__(
         self,
         settings: NetworkSettings,
-        image_shape: tuple[int, int, int],
+        feature_shape: tuple[int, int, int],
         classes: int,
         *,
         quantized: bool,
@@ -177,7 +95,7 @@ class Network(nn.Module):
             else nn.Identity()
         )
         self.blocks = nn.ModuleList()
-        shape: tuple[int, ...] = image_shape
+        shape: tuple[int, ...] = feature_shape
         self.positions = 1
         for layer in settings.layers:
             before, shape = shape, shape_after(layer, shape)
@@ -197,9 +115,9 @@ class Network(nn.Module):
             self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Logits: float [clips, channels, bands, columns] -> [clips, classes]."""
-        out = self.entry(images)
+        out = self.entry(features)
         for block in self.blocks:
             if not isinstance(block.linear, nn.Conv2d):
                 out = out.flatten(1) if out.dim() > 2 else out
@@ -227,23 +145,25 @@ class Network(nn.Module):
         step = float(scale * self.head.quant_weight().scale)
         return step if self.exported else step / self.positions
 
-    def adopt(self, twin: "Network", images: Tensor | None = None) -> None:
+    def load_from_float(self, twin: "Network", examples: Tensor | None = None) -> None:
         """Start from the floating-point twin: its weights, and weight scales that fit them.
 
         Args:
             twin: trained.
-            images: of training, float [clips, channels, bands, columns], which show how far a
-                filter bank's outputs reach; needed only where there is one.
+            examples: of training, float [clips, channels, bands, columns], which show a filter
+                bank's activation range; needed only where there is one.
 
         Raises:
-            ValueError: a filter bank, and no images.
+            ValueError: a filter bank, and no examples.
         """
         self.load_state_dict(twin.state_dict(), strict=False)
-        reach = None
+        widest = None
         if self.has_filters:
-            if images is None:
-                raise ValueError("images=None: a filter bank needs some, to see how far it reaches")
-            reach = self._level_filters(images)
+            if examples is None:
+                raise ValueError(
+                    "examples=None: a filter bank needs some, to see how far it reaches"
+                )
+            widest = self._level_filters(examples)
         for module in self.modules():
             if isinstance(module, qnn.QuantConv2d | qnn.QuantLinear):
                 bits = int(module.quant_weight_bit_width().item())
@@ -251,8 +171,8 @@ class Network(nn.Module):
                 scaling = module.weight_quant.tensor_quant.scaling_impl
                 scaling.value.data.fill_(float(clip))
                 scaling.init_done = True  # or Brevitas would multiply by its own statistics
-        if reach is not None and self.blocks[0].rounding is not None:
-            self._fill_width(reach)
+        if widest is not None and self.blocks[0].rounding is not None:
+            self._fill_width(widest)
 
     def for_export(self) -> "Network":
         """Leave the rounding to the compiler and freeze batch norm; returns self.
@@ -277,13 +197,13 @@ class Network(nn.Module):
         self.exported = True
         return self.eval()
 
-    def _level_filters(self, images: Tensor) -> float:
-        """Let all filters reach equally far, so that rounding leaves none of them few levels.
+    def _level_filters(self, examples: Tensor) -> float:
+        """Give all filters the same activation range: rounding then leaves none of them few levels.
 
         Batch norm takes the gains off again.
 
         Returns:
-            How far all but the layer's share of overflows reach.
+            The activation range of all but the layer's share of overflows.
         """
         filters, norm = self.blocks[0].linear, self.blocks[0].norm
         within = 1 - self.settings.layers[0].overflow
@@ -291,22 +211,22 @@ class Network(nn.Module):
             heard = torch.cat(
                 [
                     nn.functional.conv2d(part, filters.weight, stride=filters.stride).abs()
-                    for part in images.split(100)
+                    for part in examples.split(100)
                 ]
             )
             heard = heard.transpose(0, 1).flatten(1)
-            reach = heard.kthvalue(math.ceil(within * heard.shape[1]), dim=1).values
-            gain = torch.where(reach > 0, reach.mean() / reach, 1.0)
+            widest = heard.kthvalue(math.ceil(within * heard.shape[1]), dim=1).values
+            gain = torch.where(widest > 0, widest.mean() / widest, 1.0)
             filters.weight.mul_(gain.view(-1, 1, 1, 1))
             norm.running_mean.mul_(gain)
             norm.running_var.mul_(gain.square())
-        return float(reach.mean())
+        return float(widest.mean())
 
-    def _fill_width(self, reach: float) -> None:
-        """Coarsen the filters' weights, by half at most, until the reach is the width's limit."""
+    def _fill_width(self, widest: float) -> None:
+        """Coarsen the filters' weights, by half at most, until their range is the width's limit."""
         filters, rounding = self.blocks[0].linear, self.blocks[0].rounding
         scaling = filters.weight_quant.tensor_quant.scaling_impl
-        largest = reach / float(self.entry.act_quant.scale() * filters.quant_weight().scale)
+        largest = widest / float(self.entry.act_quant.scale() * filters.quant_weight().scale)
         rounding.fill(2)
         while rounding.limit * 2 <= largest:
             rounding.fill(rounding.width + 1)
@@ -391,7 +311,7 @@ def shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _window(
     layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Kernel and step of a convolution over an image of that shape."""
+    """Kernel and step of a convolution over features of that shape."""
     if isinstance(layer, FilterBankLayer):
         return (layer.blocks, shape[2]), (1, 1)
     return (min(layer.kernel[0], shape[1]), min(layer.kernel[1], shape[2])), layer.stride
@@ -401,8 +321,8 @@ def _plain(values) -> Tensor:
     return values.value if hasattr(values, "value") else values
 
 
-def network_logits(network: Network, images: Tensor) -> np.ndarray:
+def network_logits(network: Network, features: Tensor) -> np.ndarray:
     """Logits of a network in its inference mode: float64 [clips, classes]."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(part) for part in images.split(256)]).double().numpy()
+        return torch.cat([network(part) for part in features.split(256)]).double().numpy()

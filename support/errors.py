@@ -25,6 +25,10 @@ class CompileError(HushtuneError):
     """A network could not be compiled, or its FHE answers disagree with the clear ones."""
 
 
+class ArrayFileError(HushtuneError):
+    """An array file is missing, or holds another shape, type or number of values than it must."""
+
+
 class ArtifactError(HushtuneError):
     """An artifact is missing a file, was changed after export, or is of another version."""
 

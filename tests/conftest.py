@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from importlib.metadata import requires, version
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each; before a library starts its threads
-    for _kind in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[_kind] = "1"
+# Before a library starts its threads: equal runs need equal numbers of them.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 
 import numpy as np
@@ -76,19 +78,14 @@ def _tiny_settings():
     return tiny_settings
 
 
-@pytest.fixture(scope="session")
-def kept(request) -> Callable[..., Path]:
-    """Makes a folder once for all sessions, and gives this session its own copy.
+class Kept:
+    """Makes folders once for all sessions, and gives each session copies of its own."""
 
-    ``kept(name, make, to=folder, sources=ARTIFACT_SOURCES, settings=...)`` copies into the
-    folder `to` what ``make(folder)`` wrote into an empty one, now or in an earlier session with
-    equal sources, settings (anything with a stable `repr`) and versions.
-    """
-    root = Path(
-        os.environ.get("HUSHTUNE_TEST_CACHE") or request.config.cache.mkdir("hushtune")
-    ).resolve()
+    def __init__(self, root: Path):
+        self.root = root
 
-    def keep(
+    def __call__(
+        self,
         name: str,
         make: Callable[[Path], object],
         *,
@@ -96,13 +93,19 @@ def kept(request) -> Callable[..., Path]:
         sources: tuple[str, ...] = ARTIFACT_SOURCES,
         settings: object = None,
     ) -> Path:
-        folder = root / f"{name}-{_key(sources, settings)}"
+        """Copy into the folder `to` what ``make(folder)`` writes into an empty one.
+
+        It is called only where no earlier session with equal sources, settings (anything with a
+        stable `repr`) and versions did so. Processes wait for each other, and what was
+        interrupted is made again.
+        """
+        folder = self.root / f"{name}-{_key(sources, settings)}"
         making = folder.with_suffix(".making")
-        root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                _remove_unused(root)
-                shutil.rmtree(making, ignore_errors=True)  # of a session that was interrupted
+                self._remove_unused()
+                shutil.rmtree(making, ignore_errors=True)
                 making.mkdir()
                 make(making)
                 making.rename(folder)
@@ -114,7 +117,19 @@ def kept(request) -> Callable[..., Path]:
                 path.write_text(text.replace(str(making), str(to)), "utf-8")
         return to
 
-    return keep
+    def _remove_unused(self) -> None:
+        oldest = time.time() - KEPT_DAYS * 86_400
+        for folder in self.root.iterdir():
+            if folder.is_dir() and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def kept(request) -> Kept:
+    """Keeps what takes long to make, see `Kept`."""
+    root = os.environ.get("HUSHTUNE_TEST_CACHE") or request.config.cache.mkdir("hushtune")
+    return Kept(Path(root).resolve())
 
 
 def _key(sources: tuple[str, ...], settings: object) -> str:
@@ -139,14 +154,6 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _remove_unused(root: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 86_400
-    for folder in root.iterdir():
-        if folder.is_dir() and folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -211,7 +218,7 @@ def linear_artifact(linear_run, kept) -> Path:
     return _artifact_of(linear_run, kept)
 
 
-def _artifact_of(run, kept: Callable[..., Path]) -> Path:
+def _artifact_of(run, kept: Kept) -> Path:
     def make(folder: Path) -> None:
         from hushtune.fhe.export.artifact import export
 

@@ -27,7 +27,7 @@ import torch
 from ..configs.loading import dump_config, load_config
 from ..configs.schema import Config, FheSettings, RawSamples
 from ..model.decision import Decision
-from ..model.frontend import FrontEnd
+from ..model.features import FrontEnd, load_front_end
 from ..model.network import Network
 from ..support.errors import RunError
 from ..support.files import replacing, write_atomically
@@ -103,12 +103,17 @@ class Run:
         path = self.path("statistics.npy")
         if not path.is_file():
             raise RunError(f"{self.folder}: training has not got far enough (no {path.name}).")
-        return FrontEnd.load(self.config.signal, self.config.spectrum, self.folder)
+        # before the fit selects features, all of them are read
+        fitted = self.path("selected.npy").is_file()
+        selected = self.config.network.inputs if fitted else None
+        return load_front_end(
+            self.config.signal, self.config.spectrum, self.folder, selected=selected
+        )
 
     def new_network(self, *, quantized: bool) -> Network:
         """An untrained network of the run's shape."""
         classes = len(self.split().known) + 1
-        shape, spectrum = self.front_end().image_shape, self.config.spectrum
+        shape, spectrum = self.front_end().feature_shape, self.config.spectrum
         network = Network(self.config.network, shape, classes, quantized=quantized)
         if isinstance(spectrum, RawSamples):
             network.start_filters(spectrum.rate_hz)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configs.schema import Config
-from ..model.frontend import make_front_end
+from ..model.features import make_front_end
 from ..model.network import Network
 from ..support.errors import RunError
 from ..support.files import read_json_lines, save_array, save_tensors, write_atomically
@@ -86,7 +86,7 @@ def train(
     )
     if not run.path("statistics.npy").exists():
         analysed = make_front_end(config.signal, config.spectrum)
-        save_array(run.path("statistics.npy"), statistics_of(paths, analysed).numpy())
+        save_array(run.path("statistics.npy"), statistics_of(paths, analysed))
     if not run.path("float.pt").exists():
         run.path("selected.npy").unlink(missing_ok=True)  # of a fit that was interrupted
     pool = load_pool(paths, run.front_end(), config.seed, data.remix())
@@ -144,8 +144,9 @@ def _fit_linear(run: Run, pool: ImagePool, images: Tensor, labels: Tensor) -> tu
     save_array(run.path(WITHOUT), fit.without.numpy())
     if len(fit.kept) < images[0].numel():
         save_array(run.path("selected.npy"), fit.kept.numpy())
-        front_end = run.front_end()
-        pool.images, images = front_end.kept_of(pool.images), front_end.kept_of(images)
+        pool.images, images = (
+            part.flatten(1)[:, fit.kept, None, None] for part in (pool.images, images)
+        )
     network = run.new_network(quantized=False)
     with torch.no_grad():
         network.head.weight.copy_(fit.weights)
@@ -247,7 +248,7 @@ class _Fitting:
             some = (
                 pool.draw(PHASES.index(phase), 0, ADOPTING)[0] if self.network.has_filters else None
             )
-            self.network.adopt(self.twin, some)
+            self.network.load_from_float(self.twin, some)
         self.first = 0
         if checkpoint is not None:
             self.network.load_state_dict(checkpoint["network"])

@@ -26,15 +26,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from concrete import fhe
-from concrete.ml.deployment import FHEModelClient, FHEModelDev
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...configs.schema import Config
-from ...fhe.artifact import ArtifactConfig
-from ...fhe.ciphertexts import lengthen, shorten
-from ...fhe.circuit import LINEAR, PROOFS, Circuit, add_matrix
-from ...model.frontend import IMAGE_LIMIT, make_front_end
+from ...fhe.ciphertexts import Words, restore, truncate
+from ...fhe.circuit import LINEAR, Circuit
+from ...fhe.manifest import ArtifactConfig, InputQuantizer
+from ...fhe.parameters import Encryption
+from ...fhe.schemes.concrete import ConcreteClient, Keys
+from ...model.features import FEATURE_LIMIT, make_front_end
 from ...support.errors import ConfigError
 from ...support.files import write_atomically
 from ...support.timing import timed
@@ -304,19 +304,22 @@ def _median(seconds: list[float]) -> float:
 
 def _images(task: Task, count: int, seed: int) -> torch.Tensor:
     """What standardised images look like: float32 [count, channels, bands, columns]."""
-    shape = make_front_end(task.settings.signal, task.settings.spectrum).image_shape
+    shape = make_front_end(task.settings.signal, task.settings.spectrum).feature_shape
     inputs = task.settings.network.inputs
     if inputs is not None and inputs < math.prod(shape):
         shape = (inputs, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn((count, *shape), generator=generator)
-    return images.clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+    return images.clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
 
 def compile_stage(task: Task, work: Path) -> dict:
-    """Compile a network of random weights and write ``parts/client.zip`` and ``server.zip``."""
+    """Compile a network of random weights and write what client and server need."""
     # here, for client and server shall not carry the trainer in their memory
+    from ...fhe.export.circuit import input_quantizer, save_circuit
     from ...fhe.export.compile import compile_network
+    from ...fhe.export.listed import encryption_of
+    from ...fhe.export.matrix import PROOFS, add_matrix
     from ...model.network import Network
 
     settings = task.settings
@@ -326,7 +329,7 @@ def compile_stage(task: Task, work: Path) -> dict:
         Network(settings.network, images.shape[1:], task.songs + 1, quantized=quantized)
         for quantized in (False, True)
     )
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     with torch.no_grad():
         # trained logits reach further than random ones: one row of weights that add up gives
         # the circuit the width, keys and cost of a trained network's
@@ -338,33 +341,44 @@ def compile_stage(task: Task, work: Path) -> dict:
     calibration = _images(task, settings.fhe.calibration_clips, WARM_UP_STEPS).numpy()
     module, seconds = timed(lambda: compile_network(network, calibration, settings.fhe))
     parts = work / "parts"
-    FHEModelDev(str(parts), module).save(via_mlir=True)
-    add_matrix(module, calibration[:PROOFS], parts, parts)
+    parts.mkdir()
+    save_circuit(module, parts / "server.zip")
+    encryption = encryption_of(module)
+    (work / "encryption").write_text(encryption.model_dump_json(), "utf-8")
+    (work / "quantizer").write_text(input_quantizer(module).model_dump_json(), "utf-8")
+    add_matrix(module, encryption, calibration[:PROOFS], parts)
     circuit = module.fhe_circuit
     return {
         "pbs": circuit.programmable_bootstrap_count,
         "widest_bits": circuit.graph.maximum_integer_bit_width(),
         "compile_seconds": seconds,
         "compile_peak_bytes": _peak_bytes(),
-        "client_zip_bytes": (parts / "client.zip").stat().st_size,
+        "client_zip_bytes": (work / "encryption").stat().st_size,
         "server_zip_bytes": sum(
             path.stat().st_size for path in (parts / "server.zip", parts / LINEAR) if path.exists()
         ),
     }
 
 
+def _encryption(work: Path) -> Encryption:
+    return Encryption.model_validate_json((work / "encryption").read_bytes())
+
+
 def encrypt_stage(task: Task, work: Path) -> dict:
     """The client's first half: create keys, encrypt the queries."""
-    client = FHEModelClient(str(work / "parts"))
-    _, key_seconds = timed(lambda: client.generate_private_and_evaluation_keys(force=True))
-    evaluation_keys = client.get_serialized_evaluation_keys()
+    client = ConcreteClient(_encryption(work))
+    quantizer = InputQuantizer.model_validate_json((work / "quantizer").read_bytes())
+    keys, key_seconds = timed(client.create_keys)
+    evaluation_keys = keys.evaluation_keys()
     (work / "evaluation-keys").write_bytes(evaluation_keys)
     seconds = []
     for number, image in enumerate(_images(task, task.queries, WARM_UP_STEPS + 1).numpy()):
-        query, encrypt = timed(lambda image=image: client.quantize_encrypt_serialize(image[None]))
+        query, encrypt = timed(
+            lambda image=image: client.encrypt(keys, quantizer.quantize(image[None])).tobytes()
+        )
         (work / f"query-{number}").write_bytes(query)
         seconds.append(encrypt)
-    (work / "keys").write_bytes(client.client.keys.serialize())
+    (work / "keys").write_bytes(keys.serialize())
     return {
         "key_seconds": key_seconds,
         "evaluation_key_bytes": len(evaluation_keys),
@@ -380,13 +394,14 @@ def serve_stage(task: Task, work: Path) -> dict:
 
     parts = work / "parts"
     linear = (parts / LINEAR).exists()
-    circuit, load_seconds = timed(lambda: Circuit(parts, linear=linear))
+    encryption = _encryption(work)
+    circuit, load_seconds = timed(lambda: Circuit(parts, encryption, linear=linear))
     uploaded = (work / "evaluation-keys").read_bytes()
-    keys, key_load_seconds = timed(lambda: fhe.EvaluationKeys.deserialize(uploaded))
-    queries = [(work / f"query-{number}").read_bytes() for number in range(task.queries)]
+    keys, key_load_seconds = timed(lambda: circuit.load_keys(uploaded))
+    queries = [np.fromfile(work / f"query-{number}", "<u8") for number in range(task.queries)]
 
-    def answer(query: bytes, circuit: Circuit = circuit) -> bytes:
-        return shorten(circuit.run(query, keys), task.settings.fhe.response_bits)
+    def answer(query: Words, circuit: Circuit = circuit) -> bytes:
+        return truncate(circuit.run(query, keys), task.settings.fhe.response_bits)
 
     _, first_seconds = timed(lambda: answer(queries[0]))
     seconds, cpu_seconds = [], []
@@ -406,7 +421,7 @@ def serve_stage(task: Task, work: Path) -> dict:
         "server_peak_bytes": _peak_bytes(),
     }
     if linear:
-        concrete = Circuit(parts, linear=False)
+        concrete = Circuit(parts, encryption, linear=False)
         answer(queries[0], concrete)
         seconds = [timed(lambda query=query: answer(query, concrete))[1] for query in queries]
         measured["concrete_seconds"] = _median(seconds)
@@ -415,14 +430,15 @@ def serve_stage(task: Task, work: Path) -> dict:
 
 def decrypt_stage(task: Task, work: Path) -> dict:
     """The client's second half: decrypt the responses with the keys it made."""
-    client = FHEModelClient(str(work / "parts"))
-    client.client.keys = fhe.Keys.deserialize((work / "keys").read_bytes())
+    encryption = _encryption(work)
+    client, bits = ConcreteClient(encryption), task.settings.fhe.response_bits
+    keys = Keys.deserialize((work / "keys").read_bytes())
     seconds = []
     for number in range(task.queries):
         response = (work / f"response-{number}").read_bytes()
         logits, decrypt = timed(
-            lambda response=response: client.deserialize_decrypt_dequantize(
-                lengthen(response, task.settings.fhe.response_bits)
+            lambda response=response: client.decrypt(
+                keys, restore(response, encryption.response_words, bits)
             )
         )
         if logits.shape != (1, task.songs + 1):

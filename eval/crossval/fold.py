@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from ...configs.schema import Config
-from ...fhe.circuit import has_matrix
+from ...fhe.circuit import LINEAR
 from ...fhe.export.artifact import build
 from ...fhe.export.execution import execute
-from ...fhe.number import Number
+from ...fhe.manifest import Manifest
 from ...model.decision import Decision
 from ...model.network import network_logits
 from ...support.errors import RunError
@@ -180,7 +180,7 @@ def evaluate_fold(
     if len(sample):
         folder = run.path("artifact.partial")
         module, manifest = build(run, folder, data=data, announce=announce)
-        number = Number.of_manifest(manifest)
+        number = manifest.number
         journal = Journal(run.path(EXECUTED), _circuit_digest(run, manifest))
         images = features.images[sample].numpy()
         done = execute(folder, module, images, title="Real FHE", journal=journal)
@@ -197,9 +197,9 @@ def evaluate_fold(
             judgements[NUMBER] = _judge_classes(
                 number.classes(logits), np.arange(len(clips)), split.unknown_class, thresholds
             )
-        facts["fhe_costs"] = done.costs | {
-            "pbs": manifest["circuit"]["pbs"],
-            "widest_bits": manifest["circuit"]["widest_bits"],
+        facts["fhe_costs"] = done.costs.model_dump() | {
+            "pbs": manifest.circuit.pbs,
+            "widest_bits": manifest.circuit.widest_bits,
         }
         facts["fhe_compute_seconds"] = done.compute_seconds
         facts["seconds_by_cores"] = seconds_by_cores(folder, settings.cores)
@@ -208,10 +208,11 @@ def evaluate_fold(
     return FoldResult(clips, judgements, facts), data
 
 
-def _circuit_digest(run: Run, manifest: dict) -> str:
+def _circuit_digest(run: Run, manifest: Manifest) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
-    settings = [run.config.fhe.model_dump(mode="json"), manifest["number"], manifest["versions"]]
-    settings.append(has_matrix(manifest))
+    number = None if manifest.number is None else manifest.number.to_json()
+    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions]
+    settings.append(f"server/{LINEAR}" in manifest.files)
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...configs.schema import Config
-from ...model.frontend import make_front_end
+from ...model.features import Features, Places, make_front_end
 from ...support.parallel import parallel_map
 from ...training.data.clips import TestClip, clip_images, clip_renderer
 from ...training.run import Run
@@ -75,7 +75,7 @@ def render_features(
         ).images
         nothing = np.zeros((len(clips), RANKED), int), np.zeros(len(clips))
         return ClipFeatures(images, [], *nothing, 0.0)
-    work = _Render(run.config, front_end.statistics, front_end.kept, mfcc, index, validating)
+    work = _Render(run.config, front_end.statistics, front_end.selected, mfcc, index, validating)
     tasks = [clips[start : start + CLIPS_A_TASK] for start in range(0, len(clips), CLIPS_A_TASK)]
     parts = parallel_map(work, tasks, title=title, workers=workers)
     return ClipFeatures(
@@ -96,8 +96,8 @@ def _index(path: Path, written: int) -> LandmarkIndex:
 @dataclass(frozen=True)
 class _Render:
     config: Config
-    statistics: torch.Tensor
-    kept: torch.Tensor | None
+    statistics: Features | None
+    selected: Places | None
     mfcc: bool
     index: Path | None
     validating: bool
@@ -105,9 +105,9 @@ class _Render:
     def __call__(self, clips: list[TestClip]) -> ClipFeatures:
         config, rate = self.config, self.config.signal.sample_rate_hz
         render = clip_renderer(config.model_dump_json(), self.validating)
-        front_end = make_front_end(config.signal, config.spectrum, self.statistics, self.kept)
+        front_end = make_front_end(config.signal, config.spectrum, self.statistics, self.selected)
         waves = [render(clip) for clip in clips]
-        images = [front_end.query_image(torch.from_numpy(wave)) for wave in waves]
+        images = torch.from_numpy(np.stack([front_end.query_features(wave) for wave in waves]))
         mfcc = [mfcc_windows(wave, rate) for wave in waves] if self.mfcc else []
         started = time.perf_counter()
         top, score = np.zeros((len(clips), RANKED), int), np.zeros(len(clips))
@@ -116,4 +116,4 @@ class _Render:
             best, score = index.judge([landmarks(wave, rate) for wave in waves])
             top = np.pad(best, ((0, 0), (0, RANKED - best.shape[1])), mode="edge")
         seconds = (time.perf_counter() - started) / len(clips)
-        return ClipFeatures(torch.stack(images), mfcc, top, score, seconds)
+        return ClipFeatures(images, mfcc, top, score, seconds)

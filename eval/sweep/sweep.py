@@ -303,7 +303,7 @@ def _result(run: Run, point: Point, digest: str, fold: FoldResult, stored: Fold)
         songs=songs,
         known_clips=int(main.known.sum()),
         unknown_clips=int((~main.known).sum()),
-        image_values=int(np.prod(run.front_end().image_shape)),
+        image_values=int(np.prod(run.front_end().feature_shape)),
         float_figures=figures(networks[FLOAT]),
         quantized_figures=shown,
         encrypted_clips=len(same),

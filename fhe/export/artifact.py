@@ -1,19 +1,16 @@
 """Exporting a trained run as an artifact that has proved itself."""
 
 import hashlib
-import json
+import platform
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from concrete.ml.deployment import FHEModelDev
 from concrete.ml.quantization import QuantizedModule
 
 from ...model.network import Network, network_logits
@@ -22,23 +19,23 @@ from ...support.timing import timed
 from ...training.data.pool import TrainingData
 from ...training.run import Run
 from ...training.trainer import prepare_data
-from ..artifact import (
-    FORMAT_VERSION,
-    ArtifactConfig,
-    artifact_id,
-    file_hashes,
-    installed_versions,
-)
-from ..circuit import PROOFS, add_matrix
+from ..answer import Song
+from ..artifact import MANIFEST, PARTS, file_hashes, installed_versions
+from ..manifest import ArtifactConfig, Manifest
 from ..number import Number
 from .calibrate import calibration_features
 from .card import NAME as CARD
 from .card import model_card
-from .compile import circuit_facts, compile_network
+from .circuit import circuit_facts, input_quantizer, output_quantizer, save_circuit
+from .compile import compile_network
+from .listed import encryption_of
+from .matrix import PROOFS, add_matrix
 from .number import fit_number
 from .owner import save_owner_part
 from .verify import verify
 
+TRAVELLING = ("signal", "spectrum", "network", "fhe")
+"""Settings of a run that travel in its artifact."""
 Announce = Callable[[str], None]
 
 
@@ -66,7 +63,7 @@ def export(
         RunError: training has not finished.
     """
     folder = folder.resolve()
-    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
         raise CompileError(
             f"{folder}: holds something that is not an artifact, and would be replaced. "
             "Name an empty or a new folder."
@@ -74,12 +71,16 @@ def export(
     partial = folder.with_name(folder.name + ".partial")
     try:
         module, manifest = build(run, partial, announce=announce)
-        number, clips = Number.of_manifest(manifest), check_clips or run.config.fhe.check_clips
-        manifest |= verify(run, partial, module, number, clips=clips, announce=announce)
+        clips = check_clips or run.config.fhe.check_clips
+        costs, agreement = verify(
+            run, partial, module, manifest.number, clips=clips, announce=announce
+        )
+        manifest = manifest.model_copy(update={"costs": costs, "agreement": agreement})
         card = model_card(manifest, run.config, run.split()).encode()
         (partial / CARD).write_bytes(card)
-        manifest["files"][CARD] = hashlib.sha256(card).hexdigest()
-        _write_manifest(partial, manifest)
+        files = {**manifest.files, CARD: hashlib.sha256(card).hexdigest()}
+        manifest = manifest.model_copy(update={"files": files})
+        (partial / MANIFEST).write_bytes(manifest.to_json())
         _replace_folder(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -107,7 +108,7 @@ def build(
     *,
     data: TrainingData | None = None,
     announce: Announce = print,
-) -> tuple[QuantizedModule, dict[str, Any]]:
+) -> tuple[QuantizedModule, Manifest]:
     """Compile a trained run and write an artifact that has yet to prove itself.
 
     Args:
@@ -127,22 +128,43 @@ def build(
     calibration = calibration_features(run, network, data or prepare_data(run))
     number = None if settings.answer == "logits" else _number(run, network, calibration)
     module, compile_seconds = timed(lambda: compile_network(network, calibration, settings, number))
-    facts = circuit_facts(module)
+    facts, encryption = circuit_facts(module), encryption_of(module)
     announce(
-        f"Compiled in {compile_seconds:.0f} s: {facts['pbs']} PBS, "
-        f"widest value {facts['widest_bits']} bits."
+        f"Compiled in {compile_seconds:.0f} s: {facts.pbs} PBS, "
+        f"widest value {facts.widest_bits} bits."
     )
     shutil.rmtree(folder, ignore_errors=True)
-    _write_circuit(module, folder)
+    for part in PARTS:
+        (folder / part).mkdir(parents=True)
     for name in ("statistics.npy", "selected.npy"):
         if run.path(name).exists():
             shutil.copy(run.path(name), folder / "client" / name)
+    save_circuit(module, folder / "server" / "server.zip")
     save_owner_part(folder, network, calibration)
-    added = add_matrix(module, calibration[:PROOFS], folder / "client", folder / "server")
-    if not added and not facts["pbs"]:
+    added = add_matrix(module, encryption, calibration[:PROOFS], folder / "server")
+    if not added and not facts.pbs:
         announce("Concrete's own code will compute queries: one matrix product cannot.")
-    manifest = _manifest(run, folder, facts, number)
-    _write_manifest(folder, manifest)
+    manifest = Manifest(
+        name=run.config.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions={
+            "hushtune": version("hushtune"),
+            "python": platform.python_version(),
+            **installed_versions(),
+        },
+        split_sha256=run.split().digest(),
+        config=ArtifactConfig(**{name: getattr(run.config, name) for name in TRAVELLING}),
+        circuit=facts,
+        encryption=encryption,
+        input_quantizer=input_quantizer(module),
+        output_quantizer=output_quantizer(module),
+        decision=run.decision(quantized=True),
+        number=number,
+        accuracy=run.read_json("result.json") if run.path("result.json").exists() else None,
+        files=file_hashes(folder),
+        catalogue=tuple(Song(track.id, track.title, track.artist) for track in run.split().known),
+    )
+    (folder / MANIFEST).write_bytes(manifest.to_json())
     return module, manifest
 
 
@@ -153,53 +175,3 @@ def _number(run: Run, network: Network, calibration: npt.NDArray[np.float32]) ->
     limits = (float(reached.min()), float(reached.max()))
     rate = run.config.training.false_alarm_rate
     return fit_number(logits, labels, network.logit_step(), limits, rate)
-
-
-def _write_circuit(module: QuantizedModule, folder: Path) -> None:
-    """Write what Concrete ML exports: the same bytes whenever the same network is compiled."""
-    deployment = folder / "deployment"
-    FHEModelDev(str(deployment), module).save(via_mlir=True)
-    for part in ("client", "server"):
-        (folder / part).mkdir()
-        _without_dates(deployment / f"{part}.zip", folder / part / f"{part}.zip")
-    shutil.rmtree(deployment)
-
-
-def _without_dates(source: Path, target: Path) -> None:
-    """Copy a zip file without its files' dates and in the order of their names."""
-    with ZipFile(source) as old, ZipFile(target, "w", ZIP_DEFLATED) as new:
-        for name in sorted(old.namelist()):
-            new.writestr(ZipInfo(name), old.read(name), ZIP_DEFLATED)
-
-
-def _manifest(
-    run: Run, folder: Path, facts: dict[str, Any], number: Number | None
-) -> dict[str, Any]:
-    config, split, result = run.config, run.split(), run.path("result.json")
-    travelling = ArtifactConfig(
-        signal=config.signal, spectrum=config.spectrum, network=config.network, fhe=config.fhe
-    )
-    return {
-        "format_version": FORMAT_VERSION,
-        "name": config.name,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"hushtune": version("hushtune"), **installed_versions()},
-        "split_sha256": split.digest(),
-        "config": travelling.model_dump(mode="json"),
-        "circuit": facts,
-        "decision": run.decision(quantized=True).to_json(),
-        "number": None if number is None else number.to_json(),
-        "costs": {},
-        "accuracy": run.read_json("result.json") if result.exists() else None,
-        "agreement": None,
-        "files": file_hashes(folder),
-        "catalogue": [
-            {"id": track.id, "title": track.title, "artist": track.artist} for track in split.known
-        ],
-    }
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    whole = {**manifest, "id": artifact_id(manifest)}
-    text = json.dumps(whole, indent=1, ensure_ascii=False)
-    (folder / "manifest.json").write_text(text + "\n", "utf-8")

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...model.frontend import IMAGE_LIMIT
+from ...model.features import FEATURE_LIMIT
 from ...model.network import Network
 from ...support.errors import CompileError
 from ...training.data.pool import TrainingData
@@ -55,7 +55,7 @@ def calibration_features(run: Run, network: Network, data: TrainingData) -> npt.
     others = rng.choice(len(features), wanted - len(extreme), replace=False)
     chosen = features[np.concatenate([extreme.numpy(), others])]
     if not len(network.blocks):
-        further = (HEADROOM * features[extreme[:10]]).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+        further = (HEADROOM * features[extreme[:10]]).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         chosen = torch.cat([chosen, further])
     return np.asarray(chosen.numpy(), np.float32)
 

@@ -6,7 +6,6 @@ After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Its text i
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -14,6 +13,7 @@ from ...configs.schema import Config
 from ...support.units import readable_bytes
 from ...training.data.split import Split
 from ..diagram import draw_pipeline
+from ..manifest import Manifest
 
 NAME = "model-card.md"
 UNSTATED = "not stated by the catalogue"
@@ -28,7 +28,7 @@ FIGURES = {
 """Titles of a run's figures."""
 
 
-def model_card(manifest: dict[str, Any], config: Config, split: Split) -> str:
+def model_card(manifest: Manifest, config: Config, split: Split) -> str:
     """The card of an artifact.
 
     Args:

@@ -1,7 +1,6 @@
 """Compiling a trained network to an FHE circuit, with Concrete ML."""
 
 import warnings
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,8 @@ from ...configs.schema import FheSettings
 from ...model.network import Network
 from ...support.errors import CompileError
 from ..number import Number
+from ..schemes.ranges import listed_ranges
+from .listed import compile_listed
 from .number import NumberCircuit
 from .patches import patched
 
@@ -51,12 +52,15 @@ def compile_network(
             patched(kept_bits=kept, ending=None if number is None else NumberCircuit(number)),
         ):
             warnings.simplefilter("ignore")
-            return compile_brevitas_qat_model(
-                network.for_export(),
-                torch.from_numpy(calibration),
-                rounding_threshold_bits=rounding,
-                p_error=settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
-                configuration=_configuration(kept, settings, number),
+            return compile_listed(
+                lambda p_error: compile_brevitas_qat_model(
+                    network.for_export(),
+                    torch.from_numpy(calibration),
+                    rounding_threshold_bits=rounding,
+                    p_error=p_error,
+                    configuration=_configuration(kept, settings, number),
+                ),
+                settings.p_error if number is None else min(settings.p_error, SAFE_P_ERROR),
             )
     except (RuntimeError, AssertionError, ValueError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -77,6 +81,7 @@ def _configuration(
         compress_input_ciphertexts=True,
         compress_evaluation_keys=True,
         dump_artifacts_on_unexpected_failures=False,  # into the working directory
+        range_restriction=listed_ranges(),
         parameter_selection_strategy="mono" if mono else "multi",
         multi_parameter_strategy="precision" if mono else strategy,
         approximate_rounding_config=fhe.ApproximateRoundingConfig(
@@ -84,15 +89,3 @@ def _configuration(
             approximate_clipping_start_precision=max(5, max(kept_bits, default=0) + 1)
         ),
     )
-
-
-def circuit_facts(module: QuantizedModule) -> dict[str, Any]:
-    """What the compiler made: PBS, bits, keys."""
-    circuit = module.fhe_circuit
-    return {
-        "pbs": circuit.programmable_bootstrap_count,
-        "widest_bits": circuit.graph.maximum_integer_bit_width(),
-        "p_error": circuit.p_error,
-        "bootstrap_key_bytes": circuit.size_of_bootstrap_keys,
-        "keyswitch_key_bytes": circuit.size_of_keyswitch_keys,
-    }

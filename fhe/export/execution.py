@@ -1,7 +1,7 @@
 """Running features through an artifact's files under real FHE, and in Concrete's simulation."""
 
-from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from ...support.progress import progress_bar
 from ...support.timing import timed
 from ...support.units import readable_seconds
 from ..client import Client
-from ..costs import QueryCosts, measure_query
-from ..number import Number, classes_of, numbers_of
+from ..costs import measure_query
+from ..manifest import ArtifactCosts
+from ..number import Number, numbers_of
 from ..server import Server
 
 Features = npt.NDArray[np.float32]
@@ -30,13 +31,13 @@ class Execution:
             song's number, the class that it means, int [clips].
         simulated: in Concrete's simulation, likewise.
         compute_seconds: of the server, for each clip.
-        costs: seconds (medians) and bytes, by name.
+        costs: seconds (medians) and bytes.
     """
 
     executed: npt.NDArray[Any]
     simulated: npt.NDArray[Any]
     compute_seconds: list[float]
-    costs: dict[str, float]
+    costs: ArtifactCosts
 
 
 def execute(
@@ -57,12 +58,11 @@ def execute(
         journal: keeps the answers as they come; those it holds are not computed again.
     """
     client, server = Client(folder), Server(folder)
-    _, key_seconds = timed(client.create_keys)
-    uploaded = client.evaluation_keys()
-    keys = server.load_keys(uploaded)
-    number, songs = client.artifact.number, len(client.artifact.songs)
-    decrypt: Callable[[bytes], Any]
-    decrypt = client.decrypt_logits if number is None else client.decrypt_number
+    number, keys, key_seconds, uploaded = client.artifact.manifest.number, None, 0.0, b""
+    if not client.fresh_keys:
+        key_seconds = timed(client.create_keys)[1]
+        uploaded = client.evaluation_keys()
+        keys = server.load_keys(uploaded)
     earlier = {} if journal is None else journal.read()
     lines = []
     with progress_bar() as bar:
@@ -71,9 +71,9 @@ def execute(
             line = earlier.get(digest_of(one.tobytes()))
             if line is None:
                 said, costs = measure_query(
-                    lambda one=one: client.encrypt_image(one),
+                    partial(client.encrypt_features, one),
                     lambda query: server.run(query, keys),
-                    decrypt,
+                    client.decrypt_values,
                 )
                 line = {
                     "executed": np.asarray(said).tolist(),
@@ -85,23 +85,21 @@ def execute(
             lines.append(line)
             seconds = line["costs"]["compute_seconds"]
             bar.update(task, advance=1, note=f"{readable_seconds(seconds)} a query")
-    measured = [QueryCosts(**line["costs"]) for line in lines]
-    medians = QueryCosts(*np.median([astuple(costs) for costs in measured], axis=0).tolist())
-    said = [np.array([line[name] for line in lines]) for name in ("executed", "simulated")]
+    executed, simulated = (
+        np.array([line[name] for line in lines]) for name in ("executed", "simulated")
+    )
     if number is not None:
-        said = [classes_of(each, songs) for each in said]
-    return Execution(
-        said[0],
-        said[1],
-        [line["costs"]["compute_seconds"] for line in lines],
-        {
-            **asdict(medians),
-            "query_bytes": lines[-1]["costs"]["query_bytes"],
-            "response_bytes": lines[-1]["costs"]["response_bytes"],
-            "key_seconds": key_seconds,
-            "evaluation_key_bytes": len(uploaded),
+        executed, simulated = map(client.artifact.head.classes, (executed, simulated))
+    measured = {name: [line["costs"][name] for line in lines] for name in lines[0]["costs"]}
+    costs = ArtifactCosts(
+        key_seconds=key_seconds,
+        evaluation_key_bytes=len(uploaded),
+        **{
+            name: values[-1] if name.endswith("bytes") else float(np.median(values))
+            for name, values in measured.items()
         },
     )
+    return Execution(executed, simulated, measured["compute_seconds"], costs)
 
 
 def simulate(

@@ -27,7 +27,6 @@ def save_owner_part(folder: Path, network: Network, calibration: npt.NDArray[np.
         network: quantized.
         calibration: features it was compiled with, float32 [clips, channels, bands, columns].
     """
-    (folder / NETWORK).parent.mkdir()
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(state, folder / NETWORK)
     save_array(folder / CALIBRATION, calibration)
@@ -39,8 +38,8 @@ def load_network(artifact: Artifact) -> Network:
     Raises:
         ArtifactError: the file cannot be read, or is of another network.
     """
-    shape, settings = artifact.front_end().image_shape, artifact.config.network
-    network = Network(settings, shape, len(artifact.songs) + 1, quantized=True)
+    shape, settings = artifact.front_end().feature_shape, artifact.config.network
+    network = Network(settings, shape, artifact.manifest.unknown + 1, quantized=True)
     try:
         network.load_state_dict(load_file(artifact.folder / NETWORK))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -57,7 +56,7 @@ def load_calibration(artifact: Artifact) -> npt.NDArray[np.float32]:
     try:
         # mapped, so that a header that promises more than the file holds allocates nothing
         stored = np.load(artifact.folder / CALIBRATION, mmap_mode="r", allow_pickle=False)
-        if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().image_shape:
+        if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().feature_shape:
             raise ValueError(f"{stored.dtype} of shape {stored.shape}")
     except (OSError, ValueError) as error:
         raise _unreadable(artifact, CALIBRATION, error) from error

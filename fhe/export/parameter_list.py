@@ -10,13 +10,13 @@ repository). The dimensions on the list are multiples of `STEP`, and sizes of GL
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from concrete import fhe
 from mlir._mlir_libs._concretelang._compiler import RangeRestriction
 
 from ..parameters import GLWE_SHAPES, VARIANCES
+from ..schemes.ranges import restriction
 
 SMALLEST, LARGEST, STEP = 704, 1664, 32
 """Dimensions of LWE keys."""
@@ -43,33 +43,13 @@ def dimensions() -> list[int]:
     return sorted({*lwe, *(k * size for k, size in SHAPES)})
 
 
-def ranges() -> RangeRestriction:
-    """What Concrete's optimizer is to choose from."""
-    return _restriction(
-        range(SMALLEST, LARGEST + 1, STEP),
-        sorted({size.bit_length() - 1 for _, size in SHAPES}),
-        sorted({k for k, _ in SHAPES}),
-    )
-
-
-def _restriction(lwe: Any, logs: Any, glwe: Any) -> RangeRestriction:
-    restriction = RangeRestriction()
-    for dimension in lwe:
-        restriction.add_available_internal_lwe_dimension(dimension)
-    for log in logs:
-        restriction.add_available_glwe_log_polynomial_size(log)
-    for dimension in glwe:
-        restriction.add_available_glwe_dimension(dimension)
-    return restriction
-
-
 def asked() -> Iterator[tuple[int, float]]:
     """Dimensions and variances in circuits that Concrete compiles, as far as it can be made to."""
     for dimension in range(SMALLEST, LARGEST + 1, STEP):
-        yield from _chosen(_restriction([dimension], range(10, 17), [1, 2]))
+        yield from _chosen(restriction([dimension], range(10, 17), [1, 2]))
     for glwe, size in SHAPES:
         lwe = range(SMALLEST, LARGEST + 1, STEP)
-        yield from _chosen(_restriction(lwe, [size.bit_length() - 1], [glwe]))
+        yield from _chosen(restriction(lwe, [size.bit_length() - 1], [glwe]))
 
 
 def _chosen(restriction: RangeRestriction) -> Iterator[tuple[int, float]]:

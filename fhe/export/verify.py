@@ -1,9 +1,7 @@
 """The proof at export: real FHE answers held-out clips as the quantized network does."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from concrete.ml.quantization import QuantizedModule
@@ -13,19 +11,9 @@ from ...support.errors import CompileError
 from ...support.units import readable_seconds
 from ...training.data.clips import ClipImages, clip_images, list_test_clips
 from ...training.run import Run
+from ..manifest import Agreement, ArtifactCosts
 from ..number import Number
 from .execution import Execution, execute
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How the answers to the check clips compare; numbers have no logits to compare."""
-
-    clips: int
-    execute_differs: int
-    simulate_differs: int
-    largest_logit_difference: float | None
-    right: int
 
 
 def verify(
@@ -36,7 +24,7 @@ def verify(
     *,
     clips: int,
     announce: Callable[[str], None],
-) -> dict[str, Any]:
+) -> tuple[ArtifactCosts, Agreement]:
     """Answer held-out clips under real FHE, with the files of an artifact.
 
     Args:
@@ -48,7 +36,7 @@ def verify(
         announce: called with a line about how they agree.
 
     Returns:
-        The manifest's ``costs`` and ``agreement``.
+        What the queries cost; how the answers agree.
 
     Raises:
         CompileError: FHE disagrees with the quantized network beyond ``fhe.tolerance``.
@@ -60,7 +48,7 @@ def verify(
         "Real FHE agrees with the quantized network on "
         f"{agreement.clips - agreement.execute_differs} of {agreement.clips} held-out clips, "
         f"simulation on {agreement.clips - agreement.simulate_differs}; "
-        f"{readable_seconds(execution.costs['compute_seconds'])} a query."
+        f"{readable_seconds(execution.costs.compute_seconds)} a query."
     )
     differs = max(agreement.execute_differs, agreement.simulate_differs)
     share, tolerance = differs / agreement.clips, run.config.fhe.tolerance
@@ -71,7 +59,7 @@ def verify(
             f"fhe.tolerance={tolerance:.0%} is allowed. Nothing was exported. Raise "
             "network.rounding_bits or lower fhe.p_error."
         )
-    return {"costs": execution.costs, "agreement": asdict(agreement)}
+    return execution.costs, agreement
 
 
 def _check_clips(run: Run, count: int) -> ClipImages:
@@ -100,9 +88,9 @@ def _agreement(
     else:
         wanted = number.classes(quantized)
     return Agreement(
-        len(quantized),
-        int((answers != wanted).sum()),
-        int((simulated != wanted).sum()),
-        furthest,
-        int((answers == labels).sum()),
+        clips=len(quantized),
+        execute_differs=int((answers != wanted).sum()),
+        simulate_differs=int((simulated != wanted).sum()),
+        largest_logit_difference=furthest,
+        right=int((answers == labels).sum()),
     )

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.client import Client
 from hushtune.model.audio import SUFFIXES, read_clip
+from hushtune.model.features import MelPower
 from hushtune.support.errors import HushtuneError
 from numpy.typing import NDArray
 
@@ -209,9 +209,9 @@ def _heard(client: Client, path: Path) -> dict[str, Any]:
     rate = front_end.signal.sample_rate_hz
     wave, _ = read_clip(path, rate)
     parts = np.array_split(wave, min(WAVEFORM_POINTS, len(wave)))
-    power = front_end.power(torch.from_numpy(wave)).numpy()
+    power = MelPower(front_end.signal)(wave)
     level = 10 * np.log10(power + 1e-10)
-    image = front_end.picture(torch.from_numpy(wave)).numpy()[0]
+    image = front_end.picture(wave)[0]
     return {
         "seconds": len(wave) / rate,
         "waveform": [[float(part.min()), float(part.max())] for part in parts],

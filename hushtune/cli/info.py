@@ -1,14 +1,16 @@
 """``hushtune info``: what an artifact is."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, require_artifact
+
+if TYPE_CHECKING:
+    from hushtune.fhe.manifest import Manifest
 
 
 def info(
@@ -25,7 +27,7 @@ def info(
     there = tuple(part for part in PARTS if (artifact / part).is_dir())
     loaded = Artifact(artifact, there)
     if as_json:
-        sys.stdout.write(json.dumps(loaded.manifest, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(loaded.manifest.to_json().decode())
         return
     from hushtune.fhe import signing
     from hushtune.fhe.diagram import draw_pipeline
@@ -37,24 +39,30 @@ def info(
     console.print(text, markup=False)
 
 
-def _manifest_text(manifest: dict[str, Any], parts: tuple[str, ...]) -> str:
-    costs, circuit, accuracy = manifest["costs"], manifest["circuit"], manifest["accuracy"]
-    versions = ", ".join(f"{name} {value}" for name, value in manifest["versions"].items())
+def _manifest_text(manifest: "Manifest", parts: tuple[str, ...]) -> str:
+    costs, circuit, accuracy = manifest.costs, manifest.circuit, manifest.accuracy
+    versions = ", ".join(f"{name} {value}" for name, value in manifest.versions.items())
     lines = [
-        f"{manifest['name']}: {len(manifest['catalogue'])} songs, made {manifest['created']}",
-        f"id          {manifest['id'][:16]}",
+        f"{manifest.name}: {len(manifest.catalogue)} songs, made {manifest.created}",
+        f"id          {manifest.id[:16]}",
         f"versions    {versions}",
         f"parts here  {', '.join(parts)}",
-        f"circuit     {circuit['pbs']} PBS, widest value {circuit['widest_bits']} bits, "
-        f"p_error {circuit['p_error']:.2g}",
-        f"a query     {readable_bytes(costs['query_bytes'])} up, "
-        f"{readable_bytes(costs['response_bytes'])} down, "
-        f"{readable_seconds(costs['compute_seconds'])} on the machine that exported it",
-        f"keys        {readable_bytes(costs['evaluation_key_bytes'])} uploaded once, "
-        f"{readable_seconds(costs['key_seconds'])} to make",
+        f"circuit     {circuit.pbs} PBS, widest value {circuit.widest_bits} bits, "
+        f"p_error {circuit.p_error:.2g}",
     ]
+    if costs is not None:
+        keys = (
+            f"{readable_bytes(costs.evaluation_key_bytes)} uploaded once, "
+            f"{readable_seconds(costs.key_seconds)} to make"
+        )
+        lines += [
+            f"a query     {readable_bytes(costs.query_bytes)} up, "
+            f"{readable_bytes(costs.response_bytes)} down, "
+            f"{readable_seconds(costs.compute_seconds)} on the machine that exported it",
+            f"keys        {keys if costs.evaluation_key_bytes else 'a fresh one for every query'}",
+        ]
     if accuracy:
-        measured = accuracy["quantized"]
+        measured: Any = accuracy["quantized"]
         lines.append(
             f"accuracy    top-1 {measured['top1']:.1%}, top-3 {measured['top3']:.1%}, unknown "
             f"rejected {measured['unknown_rejected']:.1%} (quantized, test clips)"

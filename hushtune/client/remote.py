@@ -1,6 +1,6 @@
 """A client of a Hushtune service: a clip in, an answer out; only ciphertext leaves this machine.
 
-The client part of the artifact is fetched once and cached by its hash. A circuit without evaluation
+The client part of the artifact is fetched once and cached by its id. A circuit without evaluation
 keys is asked with a fresh key each time; for others the keys are made, kept and uploaded once, and
 renewed after a number of queries and days.
 """
@@ -37,7 +37,6 @@ CHECK_SECONDS = 300.0
 """How long the service may take to check uploaded keys, beside what a query takes."""
 GOODBYE_SECONDS = 5.0
 """How long an identification that ends early may take to forget its query."""
-LARGEST_RESPONSE_BYTES = 50_000_000
 AGAIN = {"worker_died", "server_stopping", "server_stopped", "unknown_key", "unknown_query"}
 """Failures of a query that are not its own."""
 
@@ -185,8 +184,10 @@ class AsyncRemoteClient:
         client, upload = await self._ready(tell, queries=1)
         tell(Progress("encrypting"))
         async with self._local:
-            image, notes = await asyncio.to_thread(client.image, clip)
-            query, encrypted = await asyncio.to_thread(timed, lambda: client.encrypt_image(image))
+            features, notes = await asyncio.to_thread(client.features, clip)
+            query, encrypted = await asyncio.to_thread(
+                timed, lambda: client.encrypt_features(features)
+            )
         size = len(query)
         tell(Progress("sending", sent_bytes=size, query=query))
         name = f"/v1/queries/{await self._send(query, upload)}"
@@ -195,9 +196,7 @@ class AsyncRemoteClient:
             reply = await self._transport.request(
                 "GET",
                 f"{name}/response",
-                limit=min(
-                    2 * client.artifact.manifest["costs"]["response_bytes"], LARGEST_RESPONSE_BYTES
-                ),
+                limit=client.response_bytes,
                 tell=lambda n: tell(Progress("receiving", sent_bytes=size, received_bytes=n)),
                 persist=True,
             )
@@ -245,19 +244,20 @@ class AsyncRemoteClient:
         from hushtune.client.part import LARGEST_BYTES, keep_part
 
         info = await self.info()
-        digest = info.client_part.sha256
         self._query_seconds = info.limits.query_timeout_seconds
-        folder = self._parts / digest
+        folder = self._parts / info.artifact
         if not (folder / "manifest.json").is_file():
             reply = await self._transport.request("GET", "/v1/client-part", limit=LARGEST_BYTES)
-            folder = await asyncio.to_thread(keep_part, reply.body, digest, self._parts, self.url)
+            folder = await asyncio.to_thread(
+                keep_part, reply.body, info.artifact, self._parts, self.url
+            )
         self._folder = folder
         try:
             client = await asyncio.to_thread(self._new_client)
         except BaseException:
             self._folder = None
             raise
-        if not getattr(client, "fresh_keys", False):
+        if not client.fresh_keys:
             identifier = client.artifact.id
             path = self._key_path or ServiceKeys.default_path(self._data, self.url, identifier)
             self._keys = ServiceKeys(path, self.url, identifier, self._renewal)
@@ -270,8 +270,10 @@ class AsyncRemoteClient:
 
         assert self._folder is not None
         client = Client(self._folder)
-        if not client.artifact.id.hex().startswith(self._wanted):
-            raise ArtifactError(f"{self.url}: its client part is not of artifact {self._wanted}.")
+        if client.artifact.manifest.id != self._folder.name:
+            raise ArtifactError(
+                f"{self._folder}: another artifact lies here. Delete this folder of the cache."
+            )
         return client
 
     async def _outdated(self) -> bool:

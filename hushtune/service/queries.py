@@ -10,10 +10,10 @@ from pathlib import Path
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
 from hushtune.fhe.envelope import digest_of as digest_of_envelope
+from hushtune.support.errors import ServiceError
 
 from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal, disk_full, keys_needed, keys_not_used
-from hushtune.service.layout import Layout, Layouts
 from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
 from hushtune.service.records import KeyRecord, QueryRecord, StoreLimits, digest_of
@@ -33,14 +33,20 @@ class Queries:
         settings: the service's.
 
     Raises:
-        ServiceError: the data folder cannot be used.
+        ServiceError: the data folder or the artifact cannot be used.
     """
 
     def __init__(self, artifact: Artifact, settings: ServiceSettings):
         self.artifact, self.settings = artifact, settings
         self.metrics = Metrics()
-        self.expected_seconds: float = artifact.manifest["costs"]["compute_seconds"]
-        self.keyless: bool = artifact.manifest["circuit"]["pbs"] == 0
+        if artifact.manifest.costs is None:
+            raise ServiceError(
+                f"{artifact.folder}: what a query costs was never measured. Export it again with "
+                "'hushtune compile'."
+            )
+        self.costs = artifact.manifest.costs
+        self.expected_seconds = self.costs.compute_seconds
+        self.keyless = artifact.manifest.circuit.pbs == 0
         """Whether queries are computed without evaluation keys; then none are taken."""
         self.stopping = False
         limits = StoreLimits(
@@ -54,12 +60,10 @@ class Queries:
             queries_per_hour=settings.queries_per_hour,
         )
         self.store = Store(settings.data, artifact.id.hex(), limits)
-        self._layout_file = settings.data / f"layout-{artifact.id.hex()[:32]}.json"
-        self._layouts: Layouts | None = None
         self.workers = Workers(
             WorkerSettings(
                 artifact=artifact.folder.resolve(),
-                layouts=self._layout_file,
+                layout=settings.data / f"layout-{artifact.id.hex()[:32]}.json",
                 threads=threads_per_worker(settings.workers),
                 keys_in_memory=settings.keys_in_memory,
                 scratch=self.store.instance.folder,
@@ -154,9 +158,8 @@ class Queries:
         Raises:
             Refusal: not a query of these keys, or the queue or the client's share is full.
         """
-        if self._layouts is None:
-            self._layouts = Layouts.from_json(self._layout_file.read_text("utf-8"))  # by a worker
-        check_query(query, key.key_id if key else None, self._layouts.query)
+        words = self.artifact.manifest.encryption.query_words
+        check_query(query, key.key_id if key else None, words)
         await self.require_room()
         try:
             identifier, position = await asyncio.to_thread(self.store.add_query, client, key)
@@ -288,18 +291,18 @@ class Queries:
                 note("sweep failed", level=logging.ERROR, why=str(error))
 
 
-def check_query(query: bytes, key_id: bytes | None, layout: Layout) -> None:
+def check_query(query: bytes, key_id: bytes | None, words: int) -> None:
     """Refuse what no honest client sends; kind and artifact in the header are checked before.
 
     Args:
         query: an envelope.
         key_id: of the keys to compute with; None where none are needed.
-        layout: of the artifact's queries.
+        words: 64-bit ones, in each of the artifact's queries.
     """
     payload = memoryview(query)[HEADER_BYTES:]
     if len(query) < HEADER_BYTES or digest_of_envelope(query, payload) != query[DIGEST]:
         raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
     if key_id is not None and query[KEY_ID] != key_id:
         raise Refusal(422, "other_keys", "query: encrypted with other keys than these.")
-    if not layout.fits(payload):
+    if len(payload) != 8 * words:
         raise Refusal(422, "unreadable", "query: not encrypted with this artifact's parameters.")

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hushtune.fhe.envelope import HEADER_BYTES, KEY_ID
+from hushtune.fhe.envelope import HEADER_BYTES
 from hushtune.support.errors import HushtuneError, ProtocolError
 
 from hushtune.service.errors import is_disk_full
@@ -34,8 +34,8 @@ class WorkerSettings:
     """What a worker must know."""
 
     artifact: Path
-    layouts: Path
-    """File for the artifact's layouts; the first worker makes it."""
+    layout: Path
+    """File for the layout of the artifact's keys; the first worker makes it."""
     scratch: Path
     """Folder for temporary files: Concrete unpacks a circuit with PBS at every start and leaves
     it."""
@@ -100,11 +100,12 @@ class Worker:
     def __init__(self, settings: WorkerSettings):
         from hushtune.fhe.server import Server
 
-        from hushtune.service.layout import Layouts
+        from hushtune.service.layout import Layout
 
         self.settings = settings
         self.server = Server(settings.artifact)
-        self.layouts = Layouts.kept(settings.layouts, settings.artifact)
+        keyless = self.server.artifact.manifest.circuit.pbs == 0
+        self.layout = None if keyless else Layout.kept(settings.layout, settings.artifact)
         self.opened: OrderedDict[Path, EvaluationKeys] = OrderedDict()
 
     def outcome(self, task: CheckKeys | RunQuery) -> bytes | Failure | None:
@@ -134,7 +135,7 @@ class Worker:
         with task.path.open("rb") as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with view, memoryview(view) as whole, whole[HEADER_BYTES:] as payload:
-                fits = self.layouts.evaluation_keys.fits(payload)
+                fits = self.layout is not None and self.layout.fits(payload)
         if not fits:
             raise ProtocolError(
                 "evaluation keys: not made with this artifact's parameters. Make them with "
@@ -143,17 +144,11 @@ class Worker:
         return self.server.load_keys(task.path.read_bytes()).key_id
 
     def _run(self, task: RunQuery) -> None:
-        keys = self._keys(task.keys) if task.keys else self._no_keys(task.query)
-        response = self.server.run(task.query, keys)
+        response = self.server.run(task.query, self._keys(task.keys) if task.keys else None)
         with task.response.open("xb") as file:
             file.write(response)
             file.flush()
             os.fsync(file.fileno())
-
-    def _no_keys(self, query: bytes) -> "EvaluationKeys":
-        from hushtune.fhe.server import EvaluationKeys
-
-        return EvaluationKeys(query[KEY_ID], None)
 
     def _keys(self, path: Path) -> "EvaluationKeys":
         if path not in self.opened:

@@ -6,11 +6,20 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+import yaml
+from hushtune.configs.loading import PACKAGE_FOLDER, read_yaml
 
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = DOCS / "tutorial" / "recognizer.md"
 TEXT = TUTORIAL.read_text("utf-8")
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+SONG = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)* \d+ - [A-Z][a-z]+(?: [A-Z][a-z]+)*")
+SMALL = {
+    "catalogue": {"tracks": 36},
+    "split": {"known_unknowns": 14, "unknown_test": 12},
+    "training": {"examples": 6000, "quantized_steps": 200},
+}
+"""What the quick run changes in the demo's settings: 10 songs are enrolled instead of 24."""
 
 
 def script():
@@ -21,10 +30,15 @@ def script():
     return module
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+@pytest.fixture(scope="module", params=["small", pytest.param("whole", marks=pytest.mark.slow)])
+def ran(request, tmp_path_factory):
     """What each block prints, and the folder it drew into."""
     folder = tmp_path_factory.mktemp("tutorial")
+    if request.param == "small":
+        settings = read_yaml(PACKAGE_FOLDER / "demo.yaml")
+        for key, changes in SMALL.items():
+            settings[key].update(changes)
+        (folder / "demo").write_text(yaml.safe_dump(settings))  # found before the shipped one
     return script().run_blocks(TEXT, folder), folder
 
 
@@ -39,9 +53,13 @@ def test_blocks_can_be_pasted_at_a_prompt(code):
     assert not lines
 
 
-def test_every_block_prints_what_the_page_shows(ran):
-    """Word for word; only figures, which depend on the machine, may differ."""
+def test_every_block_prints_what_the_page_shows(ran, request):
+    """Word for word; only figures, which depend on the machine, may differ.
+
+    A smaller catalogue has other songs in these places, so that their names may differ, too.
+    """
     printed, _ = ran
+    plain = words if "whole" in request.node.callspec.id else lambda text: words(SONG.sub("", text))
     shown = [
         (match["output"] or "").strip("\n")
         for match in re.finditer(
@@ -50,7 +68,7 @@ def test_every_block_prints_what_the_page_shows(ran):
     ]
     assert len(shown) == len(printed) > 15
     for here, there in zip(printed, shown, strict=True):
-        assert words(here) == words(there)
+        assert plain(here) == plain(there)
 
 
 def test_what_the_page_concludes_holds_here_too(ran):

@@ -61,8 +61,8 @@ def artifact(run):
 
 def test_the_client_only_resamples_and_scales(artifact, tiny_clips):
     client = Client(artifact)
-    assert client.artifact.front_end().image_shape == (1, 40, 200)
-    image, _ = client.image(tiny_clips[0][1])
+    assert client.artifact.front_end().feature_shape == (1, 40, 200)
+    image, _ = client.features(tiny_clips[0][1])
     wave, _ = read_clip(tiny_clips[0][1], 2000)
     assert np.corrcoef(image.ravel()[: len(wave)], wave[: image.size])[0, 1] > 0.98
 
@@ -73,7 +73,7 @@ def test_encrypted_audio_gives_the_song_number(sides, run):
     clips = list_test_clips(run.config, split)
     images = clip_images(clips, run.config, run.front_end()).images
     logits = network_logits(run.network(quantized=True), images)
-    wanted = client.artifact.number.numbers(logits)
+    wanted = client.artifact.manifest.number.numbers(logits)
     labels = np.array([clip.label for clip in clips])
     known = labels < split.unknown_class
     songs = logits[known, : split.unknown_class].argmax(1)
@@ -82,7 +82,7 @@ def test_encrypted_audio_gives_the_song_number(sides, run):
     assert named.sum() >= 3
     assert (wanted[known] == labels[known] + 1)[named].mean() >= 0.6
     some = slice(None, None, 4)
-    responses = [server.run(client.encrypt_image(image), keys) for image in images[some].numpy()]
+    responses = [server.run(client.encrypt_features(image), keys) for image in images[some].numpy()]
     given = np.array([client.decrypt_number(response) for response in responses])
     assert (given == wanted[some]).mean() >= 0.7, (given, wanted[some])
     assert max(map(len, responses)) < 20_000

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hushtune.fhe.artifact import Artifact
+from hushtune.fhe.ciphertexts import truncated_bytes
 from hushtune.fhe.client import Client
 from hushtune.fhe.server import Server
 from hushtune.support.errors import KeyFileError, ProtocolError
@@ -63,8 +64,8 @@ def test_simulation_runs_from_the_owners_part(tiny_artifact, tiny_clips):
 def test_only_ciphertext_and_evaluation_keys_cross(client, server, keys, tiny_clips):
     """What the server is given holds neither the clip's spectrum nor the private key."""
     path = tiny_clips[0][1]
-    image = client.image(path)[0]
-    integers = client._model.model.quantize_input(image[None])
+    image = client.features(path)[0]
+    integers = client.artifact.manifest.input_quantizer.quantize(image[None])
     query = client.encrypt(path)
     for clear in (
         image,
@@ -84,7 +85,7 @@ def test_only_ciphertext_and_evaluation_keys_cross(client, server, keys, tiny_cl
     payload, other = (np.frombuffer(q[86:], np.uint8) for q in (query, again))
     same = np.mean(payload[: len(other)] == other[: len(payload)])
     assert same < 0.25, "the same clip must encrypt to unrelated bytes each time"
-    private = client._model.client.keys.serialize()
+    private = client._keys.serialize()
     uploaded = client.evaluation_keys()
     assert len(uploaded) < len(private)
     # Concrete stores a binary secret key as 64-bit words of 0 and 1: find such runs
@@ -93,7 +94,10 @@ def test_only_ciphertext_and_evaluation_keys_cross(client, server, keys, tiny_cl
         assert secret_key_runs(crossing) == 0
     # and the server object keeps nothing but the circuit
     assert set(vars(server)) == {"artifact", "_circuit"}
-    assert set(vars(server._circuit)) == {"_linear", "_model"}
+    assert set(vars(server._circuit)) == {
+        *("_encryption", "_linear", "_model"),
+        *("_query_frame", "_response_frame"),
+    }
     assert set(vars(keys)) == {"key_id", "keys"}
     assert type(keys.keys).__name__ == "EvaluationKeys"
 
@@ -184,9 +188,24 @@ def test_the_artifact_holds_no_keys(tiny_artifact):
     assert names == {
         "manifest.json",
         "model-card.md",
-        "client.zip",
         "statistics.npy",
         "server.zip",
         "network.safetensors",
         "calibration.npy",
     }
+
+
+def test_whatever_words_a_response_has_only_integers_come_out(client):
+    """A hostile server chooses the words and nothing else: Concrete never parses its bytes."""
+    from hushtune.fhe.envelope import Envelope
+
+    encryption = client.artifact.manifest.encryption
+    size = truncated_bytes(encryption.response_words, client.artifact.config.fhe.response_bits)
+    rng = np.random.default_rng(1)
+    for payload in (bytes(size), b"\xff" * size, rng.bytes(size)):
+        packed = Envelope(b"R", client.artifact.id, client.key_id, payload).pack()
+        assert client.decrypt_logits(packed).shape == encryption.output.shape[-1:]
+    for payload in (bytes(size - 1), bytes(size + 1), bytes(2 * size)):
+        packed = Envelope(b"R", client.artifact.id, client.key_id, payload).pack()
+        with pytest.raises(ProtocolError, match="payload bytes, expected"):
+            client.decrypt(packed)

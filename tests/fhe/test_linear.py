@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hushtune.fhe.envelope import Envelope
+from hushtune.fhe.client import MOST_PENDING, Client
+from hushtune.fhe.envelope import KEY_ID, Envelope
 from hushtune.fhe.export.calibrate import HEADROOM
-from hushtune.model.frontend import IMAGE_LIMIT
+from hushtune.model.features import FEATURE_LIMIT
 from hushtune.model.network import network_logits
+from hushtune.support.errors import KeyFileError, ProtocolError
 from hushtune.training.data.clips import clip_images, list_test_clips
-
-from hushtune.client.part import check_client_zip
-from hushtune.service.layout import Layouts
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def artifact(linear_artifact):
 
 def execute(sides, image):
     client, server, keys = sides
-    return client.decrypt_logits(server.run(client.encrypt_image(image), keys))
+    return client.decrypt_logits(server.run(client.encrypt_features(image), keys))
 
 
 def test_real_fhe_holds_the_floor(sides, linear_run):
@@ -43,9 +42,49 @@ def test_real_fhe_holds_the_floor(sides, linear_run):
     assert rejected.mean() >= 0.5 and lost.mean() <= 0.2, "of four unknown songs' clips"
 
 
-def test_nothing_is_uploaded_but_a_few_bytes(sides):
-    client, _, _ = sides
-    assert len(client.evaluation_keys()) < 1000
+def test_every_query_has_a_key_of_its_own(sides, artifact):
+    """No key links two queries, and a response is decrypted once."""
+    _, server, _ = sides
+    client = Client(artifact)
+    assert client.fresh_keys
+    shape = client.artifact.front_end().feature_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    queries = [client.encrypt_features(features) for _ in range(3)]
+    assert len({query[KEY_ID] for query in queries}) == 3
+    secret = [keys.serialize() for keys in client._pending.values()]
+    assert len(set(secret)) == 3
+    responses = [server.run(query) for query in reversed(queries)]
+    said = [client.decrypt_logits(response) for response in responses]
+    assert np.ptp(said, axis=0).max() < 0.05 * np.std(said)
+    with pytest.raises(ProtocolError, match="another client's keys, or answered long ago"):
+        client.decrypt(responses[0])
+    assert not client._pending
+    with pytest.raises(KeyFileError, match="No keys yet"):
+        client.evaluation_keys()
+
+
+def test_keys_of_unanswered_queries_are_forgotten(artifact):
+    client = Client(artifact)
+    shape = client.artifact.front_end().feature_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    for _ in range(MOST_PENDING + 5):
+        client.encrypt_features(features)
+    assert len(client._pending) == MOST_PENDING
+
+
+def test_a_response_says_nothing_of_another_querys_key(sides, artifact):
+    """The reaction attack: what a client decrypts with one key must not help with the next."""
+    _, server, _ = sides
+    client = Client(artifact)
+    shape = client.artifact.front_end().feature_shape
+    features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    first, second = (client.encrypt_features(features) for _ in range(2))
+    answer = server.run(first)
+    relabelled = Envelope.unpack(answer, b"R", client.artifact.id).payload
+    forged = Envelope(b"R", client.artifact.id, second[KEY_ID], relabelled).pack()
+    honest = client.decrypt_logits(answer)
+    foreign = client.decrypt_logits(forged)  # another key: noise, not the answer
+    assert np.abs(foreign - honest).max() > honest.std()
 
 
 def test_a_clip_beyond_all_others_does_not_wrap_around(sides, linear_run, artifact):
@@ -54,21 +93,7 @@ def test_a_clip_beyond_all_others_does_not_wrap_around(sides, linear_run, artifa
     network = linear_run.network(quantized=True)
     logits = network_logits(network, torch.from_numpy(calibration))
     furthest = calibration[np.abs(logits).max(1).argmax()]
-    image = np.clip(0.98 * HEADROOM * furthest, -IMAGE_LIMIT, IMAGE_LIMIT).astype(np.float32)
+    image = np.clip(0.98 * HEADROOM * furthest, -FEATURE_LIMIT, FEATURE_LIMIT).astype(np.float32)
     clear = network_logits(network, torch.from_numpy(image[None]))[0]
     assert np.abs(clear).max() > np.abs(logits).max()
     assert execute(sides, image) == pytest.approx(clear, abs=0.05 * clear.std())
-
-
-def test_a_service_accepts_such_an_artifact_and_its_messages(sides, artifact):
-    check_client_zip(artifact / "client" / "client.zip")
-    client, _, _ = sides
-    layouts = Layouts.measure(artifact)
-    image = np.zeros(client.artifact.front_end().image_shape, np.float32)
-    for layout, data, kind in (
-        (layouts.evaluation_keys, client.evaluation_keys(), b"E"),
-        (layouts.query, client.encrypt_image(image), b"Q"),
-    ):
-        payload = Envelope.unpack(data, kind, client.artifact.id).payload
-        assert layout.fits(payload)
-        assert not layout.fits(payload[:-8])

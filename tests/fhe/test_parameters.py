@@ -146,6 +146,7 @@ def test_swapped_ids_are_refused():
         ({"keys": (2048, 8)}, "no dimension"),
         ({"keys": (2048,)}, "there is none"),
         ({"keys": ()}, "at least 1"),
+        ({"input": Values(shape=(1, 21), width=4, signed=True, key=0)}, "22 or more"),
         ({"keys": (2048, 800) * 20}, "at most"),
         ({"input": Values(shape=(1 << 20, 2), width=4, signed=True, key=0)}, "more than"),
         (

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hushtune.fhe import signing
+from hushtune.fhe.manifest import Manifest
 from hushtune.support.errors import ArtifactError, KeyFileError
 from typer.testing import CliRunner
 
@@ -48,6 +49,13 @@ def test_a_signed_artifact_names_its_signer(signed, key):
     shutil.rmtree(signed / "owner")
     shutil.rmtree(signed / "server")
     assert signing.verify(signed, public) == public, "a client has its own part alone"
+
+
+def test_a_changed_model_card(signed, key):
+    card = signed / "model-card.md"
+    card.write_text(card.read_text().replace("songs", "hits"))
+    with pytest.raises(ArtifactError, match="model-card.md: changed since export"):
+        signing.verify(signed, signing.public_key_of(key))
 
 
 def test_an_unsigned_artifact(copy, key):
@@ -93,13 +101,11 @@ def test_a_changed_manifest(signed, key):
 
 def test_a_changed_manifest_with_an_id_that_fits(signed, key):
     """Whoever changes an artifact can compute its id, but not sign it."""
-    from hushtune.fhe.artifact import artifact_id
-
     path = signed / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["catalogue"][0]["title"] = "Another Song"
-    manifest["id"] = artifact_id(manifest)
-    path.write_text(json.dumps(manifest))
+    del manifest["id"]
+    path.write_bytes(Manifest.model_validate(manifest).to_json())
     with pytest.raises(ArtifactError, match="does not match"):
         signing.verify(signed, signing.public_key_of(key))
 

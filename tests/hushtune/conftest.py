@@ -162,8 +162,6 @@ class Person:
     def bad_queries(self, other: "Person") -> dict[str, tuple[bytes, str]]:
         """Bodies that are no query of this person's, by name, each with the error they deserve."""
         artifact, key_id = self.client.artifact.id, self.client.key_id
-        payload = bytearray(self.query[86:])
-        payload[40] ^= 1
 
         def sealed(content: bytes) -> bytes:
             return Envelope(b"Q", artifact, key_id, content).pack()
@@ -173,7 +171,7 @@ class Person:
             "truncated": (self.query[:-1], "unreadable"),
             "random": (os.urandom(len(self.query)), "unreadable"),
             "foreign": (other.query, "other_keys"),
-            "another circuit's": (sealed(bytes(payload)), "unreadable"),
+            "longer within": (sealed(self.query[86:] + bytes(8)), "unreadable"),
             "shorter within": (sealed(self.query[86:-24]), "unreadable"),
             "rubbish within": (sealed(b"x" * 99), "unreadable"),
         }

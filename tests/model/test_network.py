@@ -36,7 +36,7 @@ def test_a_conv_layer_after_a_dense_one_is_refused():
 
 def test_quantized_weights_take_few_values():
     network = build(CONV, weight_bits=2, head_bits=3)
-    network.adopt(build(CONV, quantized=False))
+    network.load_from_float(build(CONV, quantized=False))
     for layer, most in ((network.blocks[0].linear, 3), (network.head, 7)):
         assert len(layer.quant_weight().value.unique()) <= most
 
@@ -47,7 +47,7 @@ def test_the_quantized_network_starts_from_its_twin():
     network = build(
         DENSE, input_bits=8, weight_bits=8, head_bits=8, activation_bits=6, rounding_bits=None
     )
-    network.adopt(twin)
+    network.load_from_float(twin)
     images = torch.randn(400, *SHAPE)
     for part in images.split(10):  # lets the activations find their scales
         twin.train()(part), network.train()(part)
@@ -122,7 +122,7 @@ def test_the_quantized_networks_filters_reach_equally_far():
     images = torch.randn(400, 1, 40, 50)
     for part in [*images.split(10)] * 4:  # statistics of batch norm settle slowly
         twin.train()(part)
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     network.blocks[0].norm.momentum = 0.0  # keeps the statistics of the twin
     for part in images.split(10):
         network.train()(part)
@@ -144,7 +144,7 @@ def test_a_filter_banks_outputs_fill_the_bits_that_are_kept(bits, overflow):
     settings = NetworkSettings(layers=(bank, LONG, POOL))
     twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
     images = torch.randn(400, 1, 40, 50)
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     with torch.no_grad():
         entry, filters = network.entry(images), network.blocks[0].linear
         heard = filters(entry)
@@ -155,11 +155,11 @@ def test_a_filter_banks_outputs_fill_the_bits_that_are_kept(bits, overflow):
     assert torch.allclose(wrapped, expected, atol=0.6 * overflow + 1e-6), wrapped
 
 
-def test_a_filter_bank_needs_images_to_adopt():
+def test_a_filter_bank_needs_examples_to_load_from_float():
     settings = NetworkSettings(layers=(BANK, LONG, POOL))
     twin, network = (Network(settings, (1, 40, 50), 7, quantized=q) for q in (False, True))
     with pytest.raises(ValueError, match="needs some"):
-        network.adopt(twin)
+        network.load_from_float(twin)
 
 
 def test_a_silent_filter_spoils_nothing():
@@ -168,7 +168,7 @@ def test_a_silent_filter_spoils_nothing():
     with torch.no_grad():
         twin.blocks[0].linear.weight[1] = 0.0
     images = torch.randn(40, 1, 40, 50)
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     assert torch.isfinite(network(images)).all()
 
 

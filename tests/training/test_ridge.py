@@ -95,6 +95,6 @@ def test_a_linear_run_is_fitted_in_closed_form(linear_run, tiny_run):
         assert result[network]["top1_closed"] >= 0.95
     network = linear_run.network(quantized=True)
     assert not network.blocks and network.head.in_features == 200
-    assert linear_run.front_end().image_shape == (200, 1, 1)
+    assert linear_run.front_end().feature_shape == (200, 1, 1)
     assert len(linear_run.path("metrics.jsonl").read_text().splitlines()) == 1 + 200 // 25
     assert linear_run.path("curve.png").stat().st_size > 5000

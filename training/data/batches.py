@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...configs.schema import RawSamples, TrainingSettings
-from ...model.frontend import FrontEnd
+from ...model.features import Features, FrontEnd
 from .augment import Augmenter
 from .material import Crop, material_of
 from .views import View, Views
@@ -90,7 +90,8 @@ class BatchMaker:
         drawn = isinstance(self.front_end.spectrum, RawSamples)
         images = self._images(crops, lengths, 0.0 if drawn else s.noise_share, [group], rng)
         labels = np.concatenate([labels, strangers])
-        return images, torch.from_numpy(labels), torch.from_numpy(teachers[: len(labels)])
+        made = (images, labels, teachers[: len(labels)])
+        return tuple(torch.from_numpy(part) for part in made)
 
     def _training_crop(self, views: Views, group: int, rng: np.random.Generator) -> Crop:
         return self._crop([view for view in views.training if view.group == group], rng)
@@ -141,9 +142,9 @@ class BatchMaker:
         tracks = [*enumerate(self.known), *((len(self.known), v) for v in self._unknown)]
         labels = [label for label, _ in tracks for _ in range(crops)]
         parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
-        return self._noisy(parts, rng), torch.tensor(labels)
+        return torch.from_numpy(self._noisy(parts, rng)), torch.tensor(labels)
 
-    def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Tensor:
+    def _noisy(self, crops: list[Crop], rng: np.random.Generator) -> Features:
         lengths = np.full(len(crops), self.front_end.crop_frames)
         return self._images(crops, lengths, 1.0, sorted(self._noise), rng)
 
@@ -154,7 +155,7 @@ class BatchMaker:
         share: float,
         groups: list[int],
         rng: np.random.Generator,
-    ) -> Tensor:
+    ) -> Features:
         """Images of crops, a share of them under noise, none longer than `lengths` frames."""
         frames = self.front_end.crop_frames
         images = []
@@ -164,8 +165,8 @@ class BatchMaker:
             valid = np.minimum(most, [crop.shape[1] for crop in part])
             full = np.stack([padded(crop, frames) for crop in part])
             power = self._remix(self._material.restore(full), share, groups, rng)
-            images.append(self.front_end.image(torch.from_numpy(power), torch.from_numpy(valid)))
-        return torch.cat(images)
+            images.append(self.front_end.features(power, valid))
+        return np.concatenate(images)
 
 
 def padded(crop: np.ndarray, frames: int) -> np.ndarray:
@@ -186,4 +187,4 @@ def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> np.ndar
     rng = np.random.default_rng([seed, 7])
     samples = front_end.samples(2 * front_end.crop_frames)
     pieces = [augmenter.noise(samples, rng) for _ in range(NOISE_PIECES)]
-    return np.stack([front_end.analyse(piece).numpy() for piece in pieces])
+    return np.stack([front_end.analyse(piece.numpy()) for piece in pieces])

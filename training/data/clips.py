@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from ...configs.schema import AugmentSettings, Config
-from ...model import audio, frontend
+from ...model import audio, features
 from ...model.audio import read_audio
-from ...model.frontend import FrontEnd, make_front_end
+from ...model.features import FrontEnd, make_front_end
 from ...support.files import save_array
 from ...support.parallel import parallel_map
 from ..run import Run
@@ -210,21 +210,23 @@ def clip_images(
     """
     path = None if cache is None else cache / "clips" / f"{_key(clips, config, validating)}.npy"
     if path is not None and path.exists():
-        images = torch.from_numpy(np.load(path))
+        images = np.load(path)
     else:
         work = _Images(config, validating)
-        images = torch.cat(parallel_map(work, _chunks(clips, 16), title=title, workers=workers))
+        images = np.concatenate(
+            parallel_map(work, _chunks(clips, 16), title=title, workers=workers)
+        )
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_array(path, images.numpy())
-    images = front_end.kept_of(front_end.standardised(images.float()))
+            save_array(path, images)
+    read = front_end.select(front_end.standardise(images.astype(np.float32)))
     labels = torch.tensor([clip.label for clip in clips])
-    return ClipImages(images, labels, np.array([clip.snr_db for clip in clips]))
+    return ClipImages(torch.from_numpy(read), labels, np.array([clip.snr_db for clip in clips]))
 
 
 def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
     """Of the clips, all that shapes them, and the code that does."""
-    modules = (audio, augment, frontend, segments, sounds, sys.modules[__name__])
+    modules = (audio, augment, features, segments, sounds, sys.modules[__name__])
     code = [inspect.getsource(part) for part in (*modules, random_start)]
     names = _sounds(config, validating).names
     sections = (config.signal, config.spectrum, config.augment, config.fold)
@@ -260,11 +262,12 @@ class _Images:
     config: Config
     validating: bool
 
-    def __call__(self, clips: list[TestClip]) -> Tensor:
+    def __call__(self, clips: list[TestClip]) -> np.ndarray:
         front_end = make_front_end(self.config.signal, self.config.spectrum)
         render = clip_renderer(self.config.model_dump_json(), self.validating)
-        images = [front_end.query_image(torch.from_numpy(render(clip))) for clip in clips]
-        return torch.stack(images).half()
+        return np.stack([front_end.query_features(render(clip)) for clip in clips]).astype(
+            np.float16
+        )
 
 
 def _chunks(items: list, size: int) -> list[list]:

@@ -9,8 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...configs.schema import RawSamples, Spectrum
 
@@ -31,7 +29,7 @@ class Material(ABC):
     """One kind of material."""
 
     @abstractmethod
-    def store(self, content: Tensor) -> Crop:
+    def store(self, content: np.ndarray) -> Crop:
         """Content as `FrontEnd.analyse` makes it, in half precision: [rows, frames]."""
 
     @abstractmethod
@@ -95,9 +93,9 @@ class Material(ABC):
 class MelPower(Material):
     """Mel power, stored as its natural logarithm."""
 
-    def store(self, content: Tensor) -> Crop:
+    def store(self, content: np.ndarray) -> Crop:
         """See `Material.store`."""
-        return torch.log(content + LOG_FLOOR).half().numpy()
+        return np.log(content + np.float32(LOG_FLOOR)).astype(np.float16)
 
     def restore(self, crops: np.ndarray) -> np.ndarray:
         """See `Material.restore`."""
@@ -132,9 +130,9 @@ class MelPower(Material):
 class Samples(Material):
     """Blocks of samples; a row is a place in its block."""
 
-    def store(self, content: Tensor) -> Crop:
+    def store(self, content: np.ndarray) -> Crop:
         """See `Material.store`."""
-        return content.half().numpy()
+        return content.astype(np.float16)
 
     def restore(self, crops: np.ndarray) -> np.ndarray:
         """See `Material.restore`."""

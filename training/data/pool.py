@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...configs.schema import Config, RawSamples
-from ...model.frontend import FrontEnd, make_front_end
+from ...model.features import Features, FrontEnd, make_front_end
 from ...support.files import replacing, save_array, write_atomically
 from ...support.parallel import parallel_map
 from .augment import Augmenter
@@ -195,10 +195,9 @@ def make_images(data: TrainingData, *, stream: int, count: int, title: str) -> l
     return paths
 
 
-def statistics_of(paths: list[Path], front_end: FrontEnd) -> Tensor:
-    """What the front end standardises images by, measured on the first files."""
-    images = torch.from_numpy(np.concatenate([_read(p)[0] for p in paths[:STATISTICS_PARTS]]))
-    return front_end.measure(images.float())
+def statistics_of(paths: list[Path], front_end: FrontEnd) -> Features:
+    """What the front end standardises examples by, measured on the first files."""
+    return front_end.measure(np.concatenate([_read(p)[0] for p in paths[:STATISTICS_PARTS]]))
 
 
 def load_pool(
@@ -209,10 +208,10 @@ def load_pool(
     for place, path in enumerate(paths):
         raw, *some = _read(path)
         if images is None:
-            shape = (len(paths) * PART, *front_end.image_shape)
+            shape = (len(paths) * PART, *front_end.feature_shape)
             images = torch.empty(shape, dtype=torch.half)
-        part = front_end.kept_of(front_end.standardised(torch.from_numpy(raw).float()))
-        images[place * PART : (place + 1) * PART] = part.half()
+        part = front_end.select(front_end.standardise(raw.astype(np.float32)))
+        images[place * PART : (place + 1) * PART] = torch.from_numpy(part).half()
         labels.append(some[0])
         teachers.append(some[1])
     told = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))

@@ -18,11 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ...configs.schema import Config, RawSamples
 from ...model.audio import check_audible, read_audio
-from ...model.frontend import FrontEnd, make_front_end
+from ...model.features import FrontEnd, make_front_end
 from ...support.errors import AudioError, CatalogueError
 from ...support.files import save_array, write_atomically
 from ...support.parallel import parallel_map
@@ -302,7 +301,7 @@ class _Render:
             start = random_start(len(wave), wanted, rng)
             speed = augment.draw_speed(rng)
             piece = augment(wave[start : start + wanted], rng, speed_percent=speed)
-            content = analysed.analyse(torch.from_numpy(piece))[:, :frames]
+            content = analysed.analyse(piece)[:, :frames]
             views.append(material.store(content))
             pieces.append({"start_seconds": start / rate, "speed_percent": speed, "frames": frames})
         about = {

@@ -19,19 +19,19 @@ async def info(service: The, _: Asker) -> answers.Info:
     """The artifact served, its costs, the limits."""
     queries, part = service.queries, service.part
     manifest, settings = queries.artifact.manifest, queries.settings
-    costs = manifest["costs"]
+    costs = queries.costs
     return answers.Info(
-        artifact=manifest["id"],
-        name=manifest["name"],
-        songs=len(manifest["catalogue"]),
-        created=manifest["created"],
-        versions=manifest["versions"],
+        artifact=manifest.id,
+        name=manifest.name,
+        songs=len(manifest.catalogue),
+        created=manifest.created,
+        versions=manifest.versions,
         server_version=hushtune.__version__,
         client_part=answers.ClientPart(sha256=part.sha256, bytes=len(part.data)),
         keys="none" if queries.keyless else "uploaded",
-        evaluation_key_bytes=costs["evaluation_key_bytes"],
-        query_bytes=costs["query_bytes"],
-        response_bytes=costs["response_bytes"],
+        evaluation_key_bytes=costs.evaluation_key_bytes,
+        query_bytes=costs.query_bytes,
+        response_bytes=costs.response_bytes,
         expected_seconds=round(queries.expected_seconds, 3),
         tokens_required=service.tokens is not None,
         limits=answers.Limits(

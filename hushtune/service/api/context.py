@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from hushtune.fhe import signing
 from hushtune.fhe.artifact import Artifact
 from hushtune.support.errors import ServiceError
 
@@ -18,8 +19,6 @@ from hushtune.service.errors import Refusal
 from hushtune.service.logs import note
 from hushtune.service.queries import Queries
 from hushtune.service.tokens import Tokens
-
-SIGNATURE = "signature.json"
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class ClientPart:
     @classmethod
     def of(cls, artifact: Artifact) -> "ClientPart":
         """Pack what the manifest names, always to the same bytes."""
-        names = sorted(name for name in artifact.manifest["files"] if name.startswith("client/"))
-        signed = [SIGNATURE] if (artifact.folder / SIGNATURE).is_file() else []
+        names = sorted(name for name in artifact.manifest.files if name.startswith("client/"))
+        signed = [signing.NAME] if (artifact.folder / signing.NAME).is_file() else []
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in ["manifest.json", *signed, *names]:
@@ -63,14 +62,13 @@ class Service:
     @property
     def largest_upload(self) -> int:
         """Most bytes that evaluation keys may have."""
-        usual: int = 2 * self.queries.artifact.manifest["costs"]["evaluation_key_bytes"]
+        usual = 2 * self.queries.costs.evaluation_key_bytes
         return self.queries.settings.largest_upload or usual
 
     @property
     def largest_query(self) -> int:
         """Most bytes that a query may have; all of an artifact's have the same number."""
-        usual: int = 2 * self.queries.artifact.manifest["costs"]["query_bytes"]
-        return usual
+        return 2 * self.queries.costs.query_bytes
 
 
 def _service(request: Request) -> Service:

@@ -19,7 +19,7 @@ async def root(service: The) -> str:
     manifest = service.queries.artifact.manifest
     return (
         f"Hushtune {hushtune.__version__}: a private music recognizer.\n"
-        f"It knows {len(manifest['catalogue'])} songs, computes on encrypted clips and never sees "
+        f"It knows {len(manifest.catalogue)} songs, computes on encrypted clips and never sees "
         "one in the clear.\n\n"
         "Ask it:       hushtune identify CLIP --server ADDRESS\n"
         "Interface:    /openapi.json\n"

@@ -1,11 +1,10 @@
 """Exports: proved, atomic, reproducible."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from hushtune.fhe.artifact import file_hashes
+from hushtune.fhe.artifact import MANIFEST, file_hashes, read_manifest
 from hushtune.fhe.export import artifact as exporting
 from hushtune.fhe.export.artifact import build, export
 from hushtune.support.errors import CompileError
@@ -35,19 +34,24 @@ def quick(monkeypatch, linear_artifact):
 
     def written(run, folder, **_):
         shutil.copytree(linear_artifact, folder)
-        return None, json.loads((linear_artifact / "manifest.json").read_text())
+        return None, read_manifest(linear_artifact)
 
     monkeypatch.setattr(exporting, "build", written)
 
 
-@pytest.mark.parametrize("step", ["verify", "model_card", "_write_manifest", "_replace_folder"])
+def proved(linear_artifact):
+    manifest = read_manifest(linear_artifact)
+    return lambda *_, **__: (manifest.costs, manifest.agreement)
+
+
+@pytest.mark.parametrize("step", ["verify", "model_card", "_replace_folder"])
 def test_an_interrupted_export_leaves_the_old_artifact(
     linear_run, linear_artifact, tmp_path, monkeypatch, step
 ):
     folder = shutil.copytree(linear_artifact, tmp_path / "artifact")
-    before = file_hashes(folder), (folder / "manifest.json").read_bytes()
+    before = file_hashes(folder), (folder / MANIFEST).read_bytes()
     quick(monkeypatch, linear_artifact)
-    monkeypatch.setattr(exporting, "verify", lambda *_, **__: {})
+    monkeypatch.setattr(exporting, "verify", proved(linear_artifact))
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -55,7 +59,7 @@ def test_an_interrupted_export_leaves_the_old_artifact(
     monkeypatch.setattr(exporting, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(linear_run, folder)
-    assert (file_hashes(folder), (folder / "manifest.json").read_bytes()) == before
+    assert (file_hashes(folder), (folder / MANIFEST).read_bytes()) == before
     assert list(tmp_path.iterdir()) == [folder], "nothing else is left behind"
 
 
@@ -70,14 +74,14 @@ def test_a_folder_that_cannot_be_replaced_stays(linear_run, linear_artifact, tmp
         return rename(path, target)
 
     quick(monkeypatch, linear_artifact)
-    monkeypatch.setattr(exporting, "verify", lambda *_, **__: {})
+    monkeypatch.setattr(exporting, "verify", proved(linear_artifact))
     monkeypatch.setattr(Path, "rename", refusing)
     with pytest.raises(OSError, match="disk full"):
         export(linear_run, folder)
     assert (folder / "mark").read_text() == "old" and list(tmp_path.iterdir()) == [folder]
     monkeypatch.undo()
     quick(monkeypatch, linear_artifact)
-    monkeypatch.setattr(exporting, "verify", lambda *_, **__: {})
+    monkeypatch.setattr(exporting, "verify", proved(linear_artifact))
     export(linear_run, folder)
     assert not (folder / "mark").exists() and list(tmp_path.iterdir()) == [folder]
 

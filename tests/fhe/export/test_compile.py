@@ -20,7 +20,7 @@ def trained(settings, shape):
         Network(settings, shape, 6, quantized=quantized) for quantized in (False, True)
     )
     images = torch.randn(320, *shape).clamp(-4, 4)
-    network.adopt(twin, images)
+    network.load_from_float(twin, images)
     network.train()
     for part in images.split(8):
         network(part)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hushtune.fhe.envelope import Envelope
-from hushtune.fhe.linear import Frame
 from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits
 
@@ -35,7 +34,7 @@ def dave(person, artifact, tiny_clips):
 
 def test_its_response_is_the_networks_logits(live, carol, linear_run, tiny_clips, artifact):
     response = live.response(live.submit(None, carol.query).json()["id"])
-    image, _ = carol.client.image(tiny_clips[0][1])
+    image, _ = carol.client.features(tiny_clips[0][1])
     clear = network_logits(linear_run.network(quantized=True), torch.from_numpy(image[None]))[0]
     decrypted = carol.client.decrypt_logits(response)
     assert decrypted == pytest.approx(clear, abs=0.05 * clear.std())
@@ -89,12 +88,14 @@ def test_its_queries_are_counted_by_the_hour(start_server, artifact, carol):
 
 
 def test_nothing_of_the_clip_crosses(carol, tiny_clips):
-    image, _ = carol.client.image(tiny_clips[0][1])
+    image, _ = carol.client.features(tiny_clips[0][1])
     for raw in (np.ascontiguousarray(image).tobytes(), tiny_clips[0][1].read_bytes()):
         for start in range(0, len(raw) - 32, 32):
             chunk = raw[start : start + 32]
             if len(set(chunk)) > 8:
                 assert chunk not in carol.query
     again = carol.client.encrypt(tiny_clips[0][1])
-    first, second = (Frame.of(query[86:]).words(query[86:]) for query in (carol.query, again))
+    first, second = (
+        np.frombuffer(query[86:], np.uint64).tolist() for query in (carol.query, again)
+    )
     assert len(first) == len(second) == 3 * 200 and not set(first) & set(second)

@@ -31,7 +31,7 @@ from hushtune.service.api.context import ClientPart
 from hushtune.service.bodies import Places
 from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal
-from hushtune.service.layout import Layout, Layouts
+from hushtune.service.layout import Layout
 from hushtune.service.metrics import Metrics
 from hushtune.service.middleware import ErrorResponse, Observed
 from hushtune.service.worker import Worker, WorkerSettings
@@ -499,24 +499,24 @@ def test_only_what_the_manifest_names_is_published(tiny_artifact, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "{"])
 def test_a_damaged_layout_file_is_written_again(text, tmp_path, monkeypatch):
-    measured = Layouts(Layout(10, ((0, 4),), "a"), Layout(5, (), "b"))
-    monkeypatch.setattr(Layouts, "measure", lambda _: measured)
+    measured = Layout(10, ((0, 4),), "a")
+    monkeypatch.setattr(Layout, "measure", lambda _: measured)
     path = tmp_path / "layout.json"
     path.write_text(text)
-    assert Layouts.kept(path, tmp_path) == measured
-    assert Layouts.from_json(path.read_text()) == measured
+    assert Layout.kept(path, tmp_path) == measured
+    assert Layout.from_json(path.read_text()) == measured
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_worker_starts_in_spite_of_an_empty_layout_file(tiny_artifact, tmp_path):
-    layouts = tmp_path / "layout.json"
-    layouts.touch()
+    layout = tmp_path / "layout.json"
+    layout.touch()
     worker = Worker(
         WorkerSettings(
-            artifact=tiny_artifact, layouts=layouts, scratch=tmp_path, threads=1, keys_in_memory=1
+            artifact=tiny_artifact, layout=layout, scratch=tmp_path, threads=1, keys_in_memory=1
         )
     )
-    assert worker.layouts == Layouts.from_json(layouts.read_text())
+    assert worker.layout == Layout.from_json(layout.read_text())
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 import numpy as np
 import torch
 from hushtune.configs.schema import MelSpectrum, SignalSettings, TrainingSettings
-from hushtune.model.frontend import FrontEnd
+from hushtune.model.features import make_front_end
 from hushtune.training.data.batches import BatchMaker
 from hushtune.training.data.pool import ImagePool
 from hushtune.training.data.views import View, Views
 
-FRONT_END = FrontEnd(SignalSettings(bands=16, crop_seconds=2), MelSpectrum(kind="mel", frames=8))
+FRONT_END = make_front_end(
+    SignalSettings(bands=16, crop_seconds=2), MelSpectrum(kind="mel", frames=8)
+)
 SETTINGS = dict(known_unknown_share=0.25, synthetic_negative_share=0.1, noise_share=0.5)
 GROUP = 1
 

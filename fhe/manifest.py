@@ -1,0 +1,238 @@
+"""The manifest: what an artifact is, typed; everything in it is under its id.
+
+It comes from whoever made the artifact, by way of a service. So it is read within limits, unknown
+fields are refused, and what a client encrypts with is written anew from it (`encryption`, by the
+fixed list of parameters).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
+from ..model.decision import Decision
+from ..support import strict_json
+from ..support.errors import ArtifactError
+from .answer import Song
+from .number import Number
+from .parameters import Encryption, Record
+
+FORMAT_VERSION = 5
+LARGEST_BYTES = 64_000_000
+"""Of the file; 100,000 songs take a fifth of it."""
+MOST_BITS = 16
+"""Of a quantized input value."""
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=1000)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+
+
+class ArtifactConfig(Settings):
+    """The settings that travel in an artifact: no paths, nothing of the owner's machine."""
+
+    signal: SignalSettings
+    spectrum: Spectrum
+    network: NetworkSettings
+    fhe: FheSettings
+
+
+class CircuitFacts(Record):
+    """What the compiler made.
+
+    Attributes:
+        pbs: programmable bootstrappings a query.
+        widest_bits: of any value in it.
+        p_error: largest probability that a PBS errs.
+        bootstrap_key_bytes: as Concrete counts them, likewise the next.
+    """
+
+    pbs: Count
+    widest_bits: Count
+    p_error: Annotated[float, Field(ge=0, le=1)]
+    bootstrap_key_bytes: Bytes
+    keyswitch_key_bytes: Bytes
+
+
+class InputQuantizer(Record):
+    """Real values to integers: ``rint(x / scale)``, clipped to so many signed bits."""
+
+    scale: Annotated[float, Field(gt=0, le=1e6)]
+    bits: Annotated[int, Field(strict=True, ge=1, le=MOST_BITS)]
+
+    def quantize(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Integers of the values' shape."""
+        limit = 1 << (self.bits - 1)
+        return np.rint(values / self.scale).clip(-limit, limit - 1).astype(np.int64)
+
+
+class OutputQuantizer(Record):
+    """Integers to real values: ``scale * q``."""
+
+    scale: Annotated[float, Field(gt=0, le=1e6)]
+
+    def dequantize(self, values: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Real values of the integers' shape."""
+        return self.scale * values.astype(np.float64)
+
+
+class ArtifactCosts(Record):
+    """What a query cost when the artifact proved itself: medians of seconds, and bytes."""
+
+    key_seconds: Seconds
+    encrypt_seconds: Seconds
+    compute_seconds: Seconds
+    decrypt_seconds: Seconds
+    evaluation_key_bytes: Bytes
+    query_bytes: Bytes
+    response_bytes: Bytes
+
+
+class Agreement(Record):
+    """How the answers to the check clips compare; numbers have no logits to compare."""
+
+    clips: Count
+    execute_differs: Count
+    simulate_differs: Count
+    largest_logit_difference: float | None
+    right: Count
+
+
+class Manifest(Record):
+    """What an artifact is.
+
+    Attributes:
+        format_version: of the artifact.
+        name: of the configuration.
+        created: when, ISO 8601.
+        versions: of the packages it was made with.
+        split_sha256: of the split into known and unknown songs.
+        config: front end, network, FHE.
+        circuit: what was compiled.
+        encryption: keys, query and response.
+        input_quantizer: of the features.
+        output_quantizer: of the logits.
+        decision: when to answer "unknown".
+        number: how the circuit finds the song's number; None where it ends in the logits.
+        costs: of a query; None until it was proved.
+        accuracy: on test clips, by system ("float", "quantized"); None where not measured.
+        agreement: with the network in the clear; None until it was proved.
+        files: SHA-256 of every other file.
+        catalogue: the songs, in the order of the classes.
+    """
+
+    format_version: int = FORMAT_VERSION
+    name: Text
+    created: Text
+    versions: Annotated[dict[Text, Text], Field(max_length=20)]
+    split_sha256: Digest
+    config: ArtifactConfig
+    circuit: CircuitFacts
+    encryption: Encryption
+    input_quantizer: InputQuantizer
+    output_quantizer: OutputQuantizer
+    decision: Decision
+    number: Number | None
+    costs: ArtifactCosts | None = None
+    accuracy: dict[Text, JsonValue] | None = None
+    agreement: Agreement | None = None
+    files: Annotated[dict[Text, Digest], Field(max_length=100)]
+    catalogue: Annotated[tuple[Song, ...], Field(min_length=1, max_length=1 << 20)]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Manifest":
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format_version={self.format_version}, expected {FORMAT_VERSION}")
+        for name in self.files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
+                raise ValueError(f"files: {name!r} is no file of an artifact")
+        sent, received = self.encryption.input, self.encryption.output
+        if not sent.signed or sent.width < self.input_quantizer.bits:
+            raise ValueError(f"input_quantizer.bits={self.input_quantizer.bits} exceed the circuit")
+        expected = len(self.catalogue) + 1 if self.number is None else self.number.digits
+        if received.size != expected:
+            raise ValueError(f"{received.size} outputs, expected {expected}")
+        if self.number is not None and self.number.songs != len(self.catalogue):
+            raise ValueError(f"number.songs={self.number.songs}, expected {len(self.catalogue)}")
+        return self
+
+    @property
+    def id(self) -> str:
+        """SHA-256 over everything in it, 64 hexadecimal digits."""
+        return hashlib.sha256(_canonical(self.model_dump(mode="json"))).hexdigest()
+
+    @property
+    def unknown(self) -> int:
+        """The class that stands for "unknown"."""
+        return len(self.catalogue)
+
+    def to_json(self) -> bytes:
+        """The file ``manifest.json``."""
+        data = {"id": self.id, **self.model_dump(mode="json")}
+        return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def read(cls, data: bytes, source: str) -> "Manifest":
+        """Read the file ``manifest.json``.
+
+        Args:
+            data: its bytes, from a stranger.
+            source: what to call it in an error.
+
+        Raises:
+            ArtifactError: of another format, damaged, changed, or not to be trusted.
+        """
+        try:
+            found = strict_json.loads(data, max_bytes=LARGEST_BYTES)
+            if not isinstance(found, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise ArtifactError(
+                f"{source}: damaged ({error}). Export the artifact again."
+            ) from error
+        version = found.get("format_version")
+        if version != FORMAT_VERSION:
+            versions = found.get("versions")
+            made = versions.get("hushtune") if isinstance(versions, dict) else None
+            raise ArtifactError(
+                f"{source}: format_version={version}, expected {FORMAT_VERSION}. Use the Hushtune "
+                f"that made it ({made or 'unknown'}) or export again."
+            )
+        stated = found.pop("id", None)
+        try:
+            manifest = cls.model_validate(found)
+        except (ValidationError, ArithmeticError) as error:
+            raise ArtifactError(
+                f"{source}: not a manifest of an artifact: {_explained(error)}. Export the "
+                "artifact again."
+            ) from error
+        if stated != manifest.id:
+            raise ArtifactError(
+                f"{source}: changed since export (its id does not match its content). Export the "
+                "artifact again."
+            )
+        return manifest
+
+
+def _canonical(data: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same content, before and after it was written as JSON."""
+    return json.dumps(json.loads(json.dumps(data)), sort_keys=True).encode()
+
+
+def _explained(error: Exception) -> str:
+    """The first problem of a validation in a line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text

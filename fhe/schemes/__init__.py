@@ -1,0 +1,1 @@
+"""Encryption schemes, a module each."""
