@@ -10,7 +10,6 @@ training, so the network learns to live with it.
 import math
 
 import brevitas.nn as qnn
-import numpy as np
 import torch
 from brevitas.quant import Uint8ActPerTensorFloat
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from ..configs.schema import (
     NetworkSettings,
     PoolLayer,
 )
+from ..support.arrays import Array
 from .quantizers import (
     ACTIVATION_PERCENTILE,
     WEIGHT_CLIP,
@@ -321,7 +321,7 @@ def _plain(values) -> Tensor:
     return values.value if hasattr(values, "value") else values
 
 
-def network_logits(network: Network, features: Tensor) -> np.ndarray:
+def network_logits(network: Network, features: Tensor) -> Array:
     """Logits of a network in its inference mode: float64 [clips, classes]."""
     network.eval()
     with torch.no_grad():

@@ -20,6 +20,7 @@ from ...model.network import network_logits
 from ...support.errors import RunError
 from ...support.files import replacing
 from ...support.journal import Journal, digest_of
+from ...support.seeds import Stream
 from ...training.calibration import calibrate
 from ...training.data.clips import TestClip
 from ...training.data.pool import TrainingData
@@ -278,7 +279,9 @@ def _network_judgements(
         for size in settings.catalogue_sizes:
             if size >= songs:
                 continue
-            rng = np.random.default_rng([config.seed, 16, config.fold_number, size])
+            rng = np.random.default_rng(
+                [config.seed, Stream.CATALOGUE_SIZES, config.fold_number, size]
+            )
             kept = np.sort(rng.choice(songs, size, replace=False))
             columns = np.append(kept, songs)
             inside = np.isin(labels, columns)
@@ -311,7 +314,7 @@ def _mfcc_judgements(
     clear = Judgement(np.arange(len(clips)), _three(top), score, thresholds)
     if not len(sample):
         return clear, None, {}
-    rng = np.random.default_rng([config.seed, 17])
+    rng = np.random.default_rng([config.seed, Stream.MFCC_COMPILER_INPUTS])
     model.compile(features[rng.choice(len(features), min(500, len(features)), replace=False)])
     top, score, costs = model.judge_encrypted([clips[place] for place in sample])
     return clear, Judgement(sample, _three(top), score, thresholds), costs

@@ -31,7 +31,7 @@ from ...configs.schema import Config, Count, Settings
 from ...support.errors import CompileError, ConfigError
 from ...support.files import write_atomically
 from ...support.parallel import release_workers
-from ...training.data.pool import TrainingData, remove_images
+from ...training.data.pool import TrainingData, remove_examples
 from ...training.run import Run, run_config
 from ...training.trainer import prepare_split
 from ..crossval.fold import ENCRYPTED, EXECUTED, FLOAT, NUMBER, QUANTIZED, FoldResult, evaluate_fold
@@ -185,13 +185,13 @@ def run_sweep(
             write_atomically(path, measured.model_dump_json(indent=1).encode())
             announce(summary(measured))
             if previous is not None and previous.folder != data.folder:
-                remove_images(previous)
+                remove_examples(previous)
             previous, result = data, measured
             release_workers()
         if result is not None:
             results.append(result.model_copy(update={"name": point.name, "note": point.note}))
     if previous is not None:
-        remove_images(previous)
+        remove_examples(previous)
     return Frontier(
         title=sweep.file.title,
         command=command,
@@ -225,7 +225,7 @@ def _point_run(folder: Path, point: Point, config: Config, announce: Callable[[s
     for name in ("split.json", "catalogue.json"):
         if (shared / name).exists() and not run.path(name).exists():
             shutil.copy(shared / name, run.path(name))
-    trained = run.path("decision.json").exists()
+    trained = run.trained
     twin = None if trained else _trained_alike(folder, run)
     if twin is not None:
         announce(f"Trained as {twin.name} was: taken from there.")
@@ -267,7 +267,7 @@ def _measure(
         distortions=False,
         cores=cores,
     )
-    trained = run.path("decision.json").exists()
+    trained = run.trained
     fold, data = evaluate_fold(run, (), judges, announce=announce)
     if not trained:
         run.write_json(TRAINING_SECONDS, {"seconds": fold.facts["train_seconds"]})

@@ -15,6 +15,7 @@ from scipy.signal import oaconvolve
 from torch import Tensor
 
 from ...configs.schema import AugmentSettings
+from ...support.arrays import Array
 from .sounds import Sounds
 
 EQUALIZER_BANDS_HZ = (120.0, 4500.0)
@@ -43,12 +44,12 @@ class Augmenter:
 
     def __call__(
         self,
-        wave: np.ndarray,
+        wave: Array,
         rng: np.random.Generator,
         *,
         snr_db: float | None = None,
         speed_percent: float | None = None,
-    ) -> np.ndarray:
+    ) -> Array:
         """Distort a waveform.
 
         Args:
@@ -91,7 +92,7 @@ class Augmenter:
 
     def noise(self, samples: int, rng: np.random.Generator) -> Tensor:
         """Noise recordings of unit power, one after another, `samples` in all: [samples]."""
-        parts: list[np.ndarray] = []
+        parts: list[Array] = []
         missing = samples
         while missing > 0:
             recording = self.sounds.noise.draw(rng)

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from ...configs.schema import ComposedCatalogue
+from ...support.arrays import Array
 from ...support.files import replacing
 from ...support.parallel import parallel_map
 from .track import Track
@@ -140,7 +141,7 @@ def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:
     return tracks
 
 
-def compose(seed: int, number: int, seconds: float) -> np.ndarray:
+def compose(seed: int, number: int, seconds: float) -> Array:
     """One song.
 
     Args:
@@ -224,7 +225,7 @@ def _pitch(scale: tuple[int, ...], step: int) -> int:
     return 12 * octave + scale[place]
 
 
-def _tone(instrument: str, note: int, seconds: float) -> np.ndarray:
+def _tone(instrument: str, note: int, seconds: float) -> Array:
     """One note: MIDI number and length to samples."""
     time = np.arange(round(max(seconds, 0.05) * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 440 * 2 ** ((note - 69) / 12)
@@ -254,7 +255,7 @@ def _tone(instrument: str, note: int, seconds: float) -> np.ndarray:
     return fade * np.minimum(1, time / 0.15) * 0.6 * saw
 
 
-def _drum(kind: str, rng: np.random.Generator) -> np.ndarray:
+def _drum(kind: str, rng: np.random.Generator) -> Array:
     length, decay = {"kick": (0.25, 14), "snare": (0.2, 20), "hat": (0.06, 60)}[kind]
     time = np.arange(round(length * SAMPLE_RATE)) / SAMPLE_RATE
     if kind == "kick":
@@ -264,7 +265,7 @@ def _drum(kind: str, rng: np.random.Generator) -> np.ndarray:
     return 0.5 * noise if kind == "snare" else 0.25 * np.diff(noise, prepend=0)
 
 
-def _add(song: np.ndarray, seconds: float, sound: np.ndarray, level: float) -> None:
+def _add(song: Array, seconds: float, sound: Array, level: float) -> None:
     start = round(seconds * SAMPLE_RATE)
     part = sound[: max(0, len(song) - start)]
     song[start : start + len(part)] += level * part
