@@ -99,7 +99,8 @@ def _type(field: dict[str, Any]) -> str:
     limits = [words.format(_plain(field[key])) for key, words in _BOUNDS if key in field]
     if field.get("pattern"):
         limits.insert(0, "letters, digits, `.`, `_`, `-`")
-    return name.get(kind, kind) + (f" {', '.join(limits)}" if limits else "")
+    result: str = name.get(kind, kind) + (f" {', '.join(limits)}" if limits else "")
+    return result
 
 
 def _plain(number: float) -> str:

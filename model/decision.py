@@ -32,7 +32,8 @@ class Decision:
 
     def score(self, logits: Array) -> Array:
         """Log-odds that a clip is of a known song: [clips, classes] -> [clips]; accept from 0."""
-        return features(logits) @ np.asarray(self.weights) + self.intercept
+        result: Array = features(logits) @ np.asarray(self.weights) + self.intercept
+        return result
 
     def probabilities(self, logits: Array) -> Array:
         """Probability of every song and, last, of "unknown": [clips, classes], rows sum to 1."""

@@ -116,7 +116,8 @@ def _temperature(logits: Array, labels: Array) -> float:
     """The temperature under which the songs' probabilities fit best."""
 
     def loss(log_temperature: float) -> float:
-        scores = log_softmax(logits[:, :-1] / np.exp(log_temperature), axis=1)
-        return -scores[np.arange(len(labels)), labels].mean()
+        scores = np.asarray(log_softmax(logits[:, :-1] / np.exp(log_temperature), axis=1))
+        return -float(np.mean(scores[np.arange(len(labels)), labels]))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+    best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
+    return float(np.exp(best.x))

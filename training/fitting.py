@@ -117,7 +117,7 @@ class Fitting:
         logits = self.network(images)
         loss = self._loss(images, logits, labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
         losses.add(loss, logits, labels)
 
@@ -129,7 +129,8 @@ class Fitting:
             with torch.no_grad():
                 twin = self.twin(images)
             if linear:
-                return (logits - twin).square().mean() / twin.var()
+                result: Tensor = (logits - twin).square().mean() / twin.var()
+                return result
         loss = nn.functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )
@@ -166,7 +167,7 @@ def validate(network: Network, images: Tensor, labels: Tensor) -> dict[str, Any]
     """How a network does on clips, float [clips, channels, bands, columns]."""
     network.eval()
     with torch.no_grad():
-        logits = torch.cat([network(part) for part in images.split(256)])
+        logits = torch.cat([network(part) for part in torch.split(images, 256)])
     unknown = labels == logits.shape[1] - 1
     right = logits[:, :-1].argmax(1) == labels
     rejected = logits.argmax(1) == labels

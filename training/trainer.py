@@ -208,6 +208,7 @@ def _read_checkpoint(run: Run) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        result: dict[str, Any] | None = torch.load(path, map_location="cpu", weights_only=True)
+        return result
     except (OSError, RuntimeError, EOFError) as error:
         raise RunError(f"{path}: damaged ({error}). Delete it to start this run again.") from error

@@ -94,7 +94,8 @@ class MelPower(Material):
 
     def store(self, content: Array) -> Crop:
         """See `Material.store`."""
-        return np.log(content + np.float32(LOG_FLOOR)).astype(np.float16)
+        result: Crop = np.log(content + np.float32(LOG_FLOOR)).astype(np.float16)
+        return result
 
     def restore(self, crops: Array) -> Array:
         """See `Material.restore`."""
@@ -102,14 +103,16 @@ class MelPower(Material):
 
     def power(self, content: Array) -> Array:
         """See `Material.power`."""
-        return content.sum(1, keepdims=True).mean(2, keepdims=True)
+        result: Array = content.sum(1, keepdims=True).mean(2, keepdims=True)
+        return result
 
     def add(self, music: Array, noise: Array, rng: np.random.Generator) -> Array:
         """See `Material.add`."""
         # |a + b|^2 = |a|^2 + |b|^2 + 2 |a| |b| cos(phase), the phase being anything
         phase = rng.uniform(0, 2 * np.pi, music.shape).astype(np.float32)
         cross = INTERFERENCE * np.sqrt(music * noise) * np.cos(phase)
-        return np.maximum(music + noise + cross, 1e-9)
+        result: Array = np.maximum(music + noise + cross, 1e-9)
+        return result
 
     def scale(self, content: Array, gain: Array) -> Array:
         """See `Material.scale`."""
@@ -139,7 +142,8 @@ class Samples(Material):
 
     def power(self, content: Array) -> Array:
         """See `Material.power`."""
-        return np.square(content).mean((1, 2), keepdims=True)
+        result: Array = np.square(content).mean((1, 2), keepdims=True)
+        return result
 
     def add(self, music: Array, noise: Array, rng: np.random.Generator) -> Array:
         """See `Material.add`."""
@@ -147,7 +151,8 @@ class Samples(Material):
 
     def scale(self, content: Array, gain: Array) -> Array:
         """See `Material.scale`."""
-        return content * np.sqrt(gain)
+        result: Array = content * np.sqrt(gain)
+        return result
 
     def _shifted(self, crop: Crop, rng: np.random.Generator) -> Crop:
         """Played at another pitch and tempo; where that makes it shorter, it begins again."""

@@ -207,7 +207,8 @@ def _noise(number: int, sample_rate: int) -> Array:
         rng.uniform(-12, 12, points),
     )
     noise *= 10 ** (swell / 20)
-    return (noise / np.abs(noise).max()).astype(np.float32)
+    result: Array = (noise / np.abs(noise).max()).astype(np.float32)
+    return result
 
 
 def _room(number: int, sample_rate: int) -> Array:

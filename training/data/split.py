@@ -32,19 +32,19 @@ class Split:
 
     @property
     def teaching(self) -> tuple[Track, ...]:
-        """The unknown tracks that a network with hidden layers is trained on."""
+        """The known unknowns that a network with hidden layers is trained on."""
         kept = set(self.calibrating)
         return tuple(track for track in self.known_unknowns if track not in kept)
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
-        """The unknown tracks that set its verdict's threshold: a third, in whole artists."""
+        """Those that set the threshold of its open-set decision: a third, in whole artists."""
         artists = by_artist(self.known_unknowns)
         kept: list[Track] = []
         for tracks in artists:
             if len(kept) + len(tracks) <= len(self.known_unknowns) / 3:
                 kept += tracks
-        return tuple(kept or min(artists, key=lambda tracks: len(tracks)))
+        return tuple(kept) if kept else tuple(sorted(artists, key=len)[0])
 
     def parts(self, count: int) -> list[int]:
         """The part, one of at most `count`, that each track of `known_unknowns` belongs to.
