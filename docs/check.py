@@ -53,7 +53,7 @@ def sweep(name: str) -> Callable[[Path], bool]:
     """Does a sweep's page show its stored variants?"""
 
     def fresh(root: Path) -> bool:
-        result = frontier.read_frontier(root / REFERENCE / name)
+        result = frontier.read_sweep(root / REFERENCE / name)
         picture = f"{Path(name).stem.lower()}/frontier.png"
         return result is not None and _text(root, name) == frontier.render(result, picture)
 

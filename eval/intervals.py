@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
-from sklearn.metrics import auc, roc_auc_score
 
 from ..configs.schema import Settings
 
@@ -96,34 +95,3 @@ def curve_over_tracks(
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return Interval(value=value, low=float(low), high=float(high))
-
-
-def auroc(score: np.ndarray, unknown: np.ndarray) -> float:
-    """Area under the receiver operating characteristic of known against unknown clips."""
-    return float(roc_auc_score(~unknown, score))
-
-
-def open_set_curve(
-    right: np.ndarray, score: np.ndarray, unknown: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of false alarms and of known clips found, at every threshold.
-
-    Args:
-        right: whether the best song is the right one, bool [clips].
-        score: from unknown to known, float [clips].
-        unknown: whether the clip is of an unknown song, bool [clips].
-
-    Returns:
-        False alarm rate, and detection and identification rate (also called correct
-        classification rate), both rising from 0, float [thresholds].
-    """
-    order = np.argsort(-score, kind="stable")
-    alarms = np.cumsum(unknown[order]) / max(1, unknown.sum())
-    found = np.cumsum((right & ~unknown)[order]) / max(1, (~unknown).sum())
-    last = np.append(np.diff(score[order]) != 0, True)  # equal scores pass together
-    return np.append(0.0, alarms[last]), np.append(0.0, found[last])
-
-
-def oscr(right: np.ndarray, score: np.ndarray, unknown: np.ndarray) -> float:
-    """Area under the open-set classification rate curve (Dhamija et al., NeurIPS 2018)."""
-    return float(auc(*open_set_curve(right, score, unknown)))

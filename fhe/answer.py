@@ -1,6 +1,7 @@
 """What an identification gives."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .costs import QueryCosts
 
@@ -70,15 +71,7 @@ class Answer:
         """The answer in a few words."""
         return "unknown" if self.is_unknown else self.matches[0].song.name
 
-    def with_costs(self, **changes: float | int) -> "Answer":
-        """The same answer with some costs filled in.
-
-        Args:
-            changes: values of `QueryCosts` by name.
-        """
-        return replace(self, costs=replace(self.costs, **changes))
-
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The answer as JSON-ready values."""
         return {
             "is_unknown": self.is_unknown,

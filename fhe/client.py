@@ -17,6 +17,7 @@ import threading
 from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from .envelope import HEADER_BYTES, Envelope
 from .heads import Logits, NumberHead
 from .schemes.concrete import ConcreteClient, Integers, Keys
 
-Clip = str | PathLike[str] | tuple[NDArray[np.floating], int]
+Clip = str | PathLike[str] | tuple[NDArray[np.floating[Any]], int]
 """A file's path, or (samples [n] or [n, channels], sample rate in Hz)."""
 KEY_ID_BYTES = 16
 MOST_PENDING = 256

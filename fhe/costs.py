@@ -1,8 +1,10 @@
 """What a query costs, measured one way everywhere."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import TypeVar
+
+import numpy as np
 
 from ..support.timing import timed
 
@@ -54,3 +56,16 @@ def measure_query(
     said, decrypt_seconds = timed(lambda: decrypt(response))
     costs = QueryCosts(encrypt_seconds, compute_seconds, decrypt_seconds, len(query), len(response))
     return said, costs
+
+
+def median_costs(costs: Sequence[QueryCosts]) -> QueryCosts:
+    """The median of every cost over some queries; None where no query has it."""
+
+    def median(name: str) -> float | None:
+        values = [value for one in costs if (value := getattr(one, name)) is not None]
+        if not values:
+            return None
+        middle = float(np.median(values))
+        return round(middle) if name.endswith("_bytes") else middle
+
+    return QueryCosts(**{field.name: median(field.name) for field in fields(QueryCosts)})

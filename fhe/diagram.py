@@ -28,10 +28,10 @@ def draw_pipeline(manifest: Manifest) -> str:
     if not number:
         after.insert(0, (" | rank, open-set decision", ""))
     rows += before
-    rows.append((_arrow("encrypt", costs and costs.query_bytes, ">"), server[0]))
+    rows.append((_arrow("encrypt", costs.query_bytes if costs else None, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
     told = "digits of one number" if number else f"{songs + 1:,} logits"
-    rows.append((_arrow("decrypt", costs and costs.response_bytes, "<"), told))
+    rows.append((_arrow("decrypt", costs.response_bytes if costs else None, "<"), told))
     rows += after
     return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
 

@@ -21,6 +21,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -54,7 +55,7 @@ class LinearCircuit:
         dimension: words of a ciphertext before the last.
     """
 
-    weights: NDArray[np.signedinteger]
+    weights: NDArray[np.signedinteger[Any]]
     constants: Words
     dimension: int
 

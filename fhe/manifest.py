@@ -71,7 +71,7 @@ class InputQuantizer(Record):
     def quantize(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Integers of the values' shape."""
         limit = 1 << (self.bits - 1)
-        return np.rint(values / self.scale).clip(-limit, limit - 1).astype(np.int64)
+        return np.asarray(np.rint(values / self.scale).clip(-limit, limit - 1), np.int64)
 
 
 class OutputQuantizer(Record):

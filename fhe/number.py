@@ -64,21 +64,22 @@ class Number:
     def level_of(self, rounded: Integers) -> Integers:
         """Levels, 0 to `TOP`, of rounded logits; a table of the circuit, as the next two are."""
         logits = (rounded + self.centre) * self.step
-        return np.searchsorted(np.array(self.limits), logits, side="right").astype(np.int64)
+        return np.asarray(np.searchsorted(self.limits, logits, side="right"), np.int64)
 
     def magnitude_of(self, rounded: Integers) -> Integers:
         """What rounded logits add to the L1 norm."""
         units = np.rint(np.abs(rounded + self.centre) / 2.0**self.cut)
-        return np.minimum(units, LARGEST_MAGNITUDE).astype(np.int64)
+        return np.asarray(np.minimum(units, LARGEST_MAGNITUDE), np.int64)
 
     def against_of(self, rounded: Integers) -> Integers:
         """What a rounded logit of "unknown" takes off the decision's sum."""
-        return np.rint((rounded + self.centre) * self.step * self.unknown).astype(np.int64)
+        counted = np.rint((rounded + self.centre) * self.step * self.unknown)
+        return np.asarray(counted, np.int64)
 
     def rounded(self, integers: Integers) -> Integers:
         """Integer logits as the tables take them: centred, the low bits rounded away."""
         half = 2**self.cut // 2
-        return (integers - self.centre + half) >> self.cut << self.cut
+        return np.asarray((integers - self.centre + half) >> self.cut << self.cut)
 
     @property
     def in_norm(self) -> slice:

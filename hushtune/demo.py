@@ -115,6 +115,7 @@ def _summarise(
 ) -> None:
     result, manifest = run.read_json("result.json"), recognizer.artifact.manifest
     quantized, costs = result["quantized"], manifest.costs
+    assert costs is not None, "an exported artifact was proved"
     clips = quantized["clips_known"] + quantized["clips_unknown"]
     pbs, keys = manifest.circuit.pbs, readable_bytes(costs.evaluation_key_bytes)
     work = (

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hushtune.configs.schema import Config
-from hushtune.eval.bench.cost import CostRow, measure_costs
+from hushtune.eval.bench.size import CostRow, measure_costs
 from hushtune.eval.crossval.crossvalidation import Plan, Protocol, cross_validate
-from hushtune.eval.crossval.fold import FoldSettings
+from hushtune.eval.crossval.fold import Systems
 from hushtune.eval.report.build import make_report, write_json
-from hushtune.eval.report.markdown import headline, render, replace_part
+from hushtune.eval.report.markdown import readme_part, render, replace_part
 from hushtune.eval.report.plots import draw_all
 from hushtune.eval.report.schema import Report
 from hushtune.support.errors import ConfigError
@@ -34,7 +34,7 @@ def evaluate(
     command: str = "hushtune.evaluate",
     announce: Callable[[str], None] = print,
 ) -> Report:
-    """Evaluate a configuration; resume an interrupted evaluation.
+    """Evaluate a configuration, or resume an interrupted evaluation.
 
     Args:
         config: of the product; every fold trains it anew.
@@ -61,16 +61,15 @@ def evaluate(
     if fhe_clips is not None and fhe_clips < 0:
         raise ConfigError(f"fhe_clips={fhe_clips}: give a number from 0, or None for all.")
     folder = folder or config.runs / config.name / "evaluation"
-    judges = FoldSettings(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
-    plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, judges)
+    systems = Systems(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
+    plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, systems)
     cross_validate(plan, announce=announce)
     rows: list[CostRow] = []
     if cost_songs:
         own = len(Run(config.runs / config.name, config).split().known)
         sizes = sorted({*cost_songs, own})
         announce(f"Measuring costs at {', '.join(f'{size:,}' for size in sizes)} songs.")
-        measured = measure_costs(config, sizes, folder / "costs", announce=announce)
-        rows = [CostRow.model_validate(row) for row in measured]
+        rows = measure_costs(config, sizes, folder / "costs", announce=announce)
     announce("Computing intervals and drawing.")
     report = make_report(plan, rows, command)
     write_json(report, folder)
@@ -98,18 +97,6 @@ def publish(report: Report, page: Path, readme: Path | None = None) -> None:
         return
     link = os.path.relpath(page, readme.parent)
     replace_part(readme, BEGIN, END, readme_part(report, link))
-
-
-def readme_part(report: Report, link: str) -> str:
-    """The headline table, with a line on where it comes from."""
-    protocol, machine = report.protocols[0], report.machine
-    return (
-        f"{headline(report)}\n"
-        f"{protocol.folds} folds over {protocol.known_tracks} known and "
-        f"{protocol.unknown_tracks} unknown songs, 95 % intervals over tracks; "
-        f"{report.created[:10]}, {machine.cores} cores ({machine.processor}). "
-        f"Everything else, and how it was made: [{link}]({link}).\n"
-    )
 
 
 def report_schema() -> str:

@@ -9,7 +9,8 @@ standardised, and the winner's share of the votes tells unknown songs.
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import astuple, dataclass
+from functools import lru_cache, partial
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.fft import next_fast_len
 from sklearn.exceptions import ConvergenceWarning
 from torchaudio.transforms import MFCC
 
+from ...fhe.costs import QueryCosts, measure_query, median_costs
 from ...support.timing import timed
 
 WINDOW_SECONDS = 0.5
@@ -60,6 +62,24 @@ def mfcc_windows(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     # the channel dimension makes the transform clip levels for each window by itself
     parts = torch.from_numpy(whole).reshape(windows, 1, length)
     return _transform(sample_rate)(parts).mean(-1)[:, 0].numpy()
+
+
+@dataclass(frozen=True)
+class EncryptedVotes:
+    """What clips gave in real FHE.
+
+    Attributes:
+        top, score: as `MfccVote.judge` returns them.
+        costs: of a clip with all its windows, the medians.
+        key_seconds: of making the keys.
+        evaluation_key_bytes: of the keys that the server needs.
+    """
+
+    top: np.ndarray
+    score: np.ndarray
+    costs: QueryCosts
+    key_seconds: float
+    evaluation_key_bytes: int
 
 
 class MfccVote:
@@ -134,16 +154,13 @@ class MfccVote:
             warnings.simplefilter("ignore")
             self.model.compile(self._standardise(features))
 
-    def judge_encrypted(self, clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict]:
+    def judge_encrypted(self, clips: Sequence[np.ndarray]) -> EncryptedVotes:
         """Name clips as `judge` does, every window in real FHE between a client and a server.
 
         Windows are encrypted and computed one by one, as the winner does it.
 
         Args:
             clips: of each the features, float [windows, 20]; at least one clip and window.
-
-        Returns:
-            Top and score as `judge` gives them; seconds and bytes by name, of a clip the medians.
 
         Raises:
             ValueError: no clips, or one without windows.
@@ -163,31 +180,18 @@ class MfccVote:
         keys = client.get_serialized_evaluation_keys()
         probabilities, costs = [], []  # a clip each
         for clip in clips:
-            rows = self._standardise(clip)[:, None]
-            queries, encrypt = timed(
-                lambda r=rows: [client.quantize_encrypt_serialize(x) for x in r]
-            )
-            responses, compute = timed(lambda q=queries: [server.run(x, keys) for x in q])
-            answers, decrypt = timed(
-                lambda r=responses: [client.deserialize_decrypt_dequantize(x) for x in r]
-            )
-            probabilities.append(np.concatenate(answers))
-            sizes = sum(map(len, queries)), sum(map(len, responses))
-            costs.append((encrypt, compute, decrypt, *sizes))
-        encrypt, compute, decrypt, query, response = np.median(costs, axis=0).tolist()
-        top, score = self._vote(probabilities)
-        return (
-            top,
-            score,
-            {
-                "key_seconds": key_seconds,
-                "encrypt_seconds": encrypt,
-                "compute_seconds": compute,
-                "decrypt_seconds": decrypt,
-                "query_bytes": round(query),
-                "response_bytes": round(response),
-                "evaluation_key_bytes": len(keys),
-            },
+            windows = [
+                measure_query(
+                    partial(client.quantize_encrypt_serialize, row),
+                    lambda query: server.run(query, keys),
+                    client.deserialize_decrypt_dequantize,
+                )
+                for row in self._standardise(clip)[:, None]
+            ]
+            probabilities.append(np.concatenate([answer for answer, _ in windows]))
+            costs.append(QueryCosts(*np.sum([astuple(one) for _, one in windows], axis=0)))
+        return EncryptedVotes(
+            *self._vote(probabilities), median_costs(costs), key_seconds, len(keys)
         )
 
     def _standardise(self, features: np.ndarray) -> np.ndarray:

@@ -3,16 +3,17 @@
 Each number of cores is measured in a process of its own, pinned to them.
 """
 
-import json
-import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from ...support.errors import RunError
-from .cost import run_on
+from ...support.machine import available_cores
+from .processes import run_module
 
 QUERIES = 3
 ENOUGH_SECONDS = 20.0
@@ -29,16 +30,15 @@ def seconds_by_cores(artifact: Path, cores: Sequence[int]) -> dict[int, float]:
     Raises:
         RunError: more cores than there are, or the process failed.
     """
-    available = len(os.sched_getaffinity(0))
+    available = len(available_cores())
     if not all(1 <= count <= available for count in cores):
         raise RunError(f"cores={list(cores)}: give numbers from 1 to the {available} there are.")
     seconds = {}
     for count in cores:
-        done = run_on(count, [sys.executable, "-m", "hushtune.eval.bench.cores", str(artifact)])
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RunError(f"{artifact}: timing it on {count} cores failed: {last}")
-        seconds[count] = float(json.loads(done.stdout.splitlines()[-1]))
+        done = run_module(count, "hushtune.eval.bench.cores", str(artifact))
+        if done.reason:
+            raise RunError(f"{artifact}: timing it on {count} cores failed: {done.reason}")
+        seconds[count] = float(done.output.splitlines()[-1])
     return seconds
 
 
@@ -46,7 +46,7 @@ def extrapolated(seconds: dict[int, float], cores: int) -> float | None:
     """Seconds on more cores than were measured, by Amdahl's law (1967).
 
     t(n) = s + p / n through the fewest and the most cores measured; an estimate, which knows
-    nothing of memory bandwidth or of fewer look-ups at once than cores.
+    nothing of memory bandwidth or of fewer PBS at once than cores.
 
     Args:
         seconds: by number of cores; None comes back where fewer than two were measured.
@@ -62,22 +62,24 @@ def extrapolated(seconds: dict[int, float], cores: int) -> float | None:
 
 def _time(artifact: Path) -> float:
     from ...fhe.client import Client
+    from ...fhe.costs import measure_query
     from ...fhe.server import Server
-    from ...support.timing import timed
 
     client, server = Client(artifact), Server(artifact)
     keys = None
     if not client.fresh_keys:
         client.create_keys()
         keys = server.load_keys(client.evaluation_keys())
-    images = np.load(artifact / "owner" / "calibration.npy")
-    server.run(client.encrypt_features(images[0]), keys)  # the first one prepares circuit and keys
     seconds: list[float] = []
-    while len(seconds) < QUERIES and sum(seconds) < ENOUGH_SECONDS:
-        query = client.encrypt_features(images[len(seconds)])
-        seconds.append(timed(lambda query=query: server.run(query, keys))[1])
-    return float(np.median(seconds))
+    for image in np.load(artifact / "owner" / "calibration.npy"):
+        _, costs = measure_query(
+            partial(client.encrypt_features, image), lambda query: server.run(query, keys), len
+        )
+        seconds.append(costs.compute_seconds)
+        if len(seconds) > QUERIES or sum(seconds[1:]) > ENOUGH_SECONDS:
+            break
+    return median(seconds[1:])  # the first one prepares circuit and keys
 
 
 if __name__ == "__main__":
-    print(json.dumps(_time(Path(sys.argv[1]))))
+    print(_time(Path(sys.argv[1])))

@@ -3,7 +3,7 @@
 ```
 runs/NAME/evaluation/
   plan.json              what is evaluated
-  folds/conditions-03.npz  one file a finished fold
+  folds/conditions-03.json, .csv.gz  a finished fold
   work/conditions-03/    the fold's run (weights, what training opened)
   costs/                 one file a finished cost measurement
   report.md, report.json, *.png
@@ -11,7 +11,6 @@ runs/NAME/evaluation/
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -28,9 +27,9 @@ from ...training.data.segments import clip_seconds
 from ...training.data.sounds import split_sounds
 from ...training.run import Run
 from ...training.trainer import prepare_split
-from .fold import FoldSettings as Judges
-from .fold import evaluate_fold
+from .fold import Systems, evaluate_fold
 from .references import Reference, prepare_references
+from .results import write_fold
 
 Protocol = Literal["conditions", "segments", "halves", "trained"]
 SEGMENT_SHORT_CLIP_SHARE = 0.5
@@ -47,14 +46,14 @@ class Plan:
         protocols: ``conditions``, ``segments`` and ``halves`` train anew in each fold;
             ``trained`` takes the run's own networks.
         folds: of the first two; ``halves`` has two and ``trained`` one.
-        judges: what is evaluated in each fold.
+        systems: what is evaluated in each fold.
     """
 
     config: Config
     folder: Path
     protocols: tuple[Protocol, ...]
     folds: int
-    judges: Judges
+    systems: Systems
 
     def fold_names(self) -> list[tuple[str, Config]]:
         """Name and configuration of every fold, in order."""
@@ -75,17 +74,17 @@ class Plan:
         return names
 
     def fold_file(self, name: str) -> Path:
-        """The file of a finished fold."""
-        return self.folder / "folds" / f"{name}.npz"
+        """The JSON of a finished fold."""
+        return self.folder / "folds" / f"{name}.json"
 
     def to_json(self) -> dict:
         """What must be the same for an evaluation to be gone on with; protocols may be added."""
         exclude = {"name", "runs", "fhe"}
         return {
             "folds": self.folds,
-            "encrypted_clips": self.judges.encrypted_clips,
-            "mfcc": self.judges.mfcc,
-            "landmarks": self.judges.landmarks,
+            "encrypted_clips": self.systems.encrypted_clips,
+            "mfcc": self.systems.mfcc,
+            "landmarks": self.systems.landmarks,
             "config": self.config.model_dump(mode="json", exclude=exclude),
         }
 
@@ -134,14 +133,15 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
         run = _fold_run(plan, base, name, config)
         of = config.fold.of if config.fold else None
         beginning = time.monotonic()
-        result, data = evaluate_fold(run, references[of], plan.judges, announce=announce)
-        result.facts["seconds"] = round(time.monotonic() - beginning, 1)
-        result.save(plan.fold_file(name))
+        result = evaluate_fold(run, references[of], plan.systems, announce=announce)
+        seconds = round(time.monotonic() - beginning, 1)
+        facts = result.facts.model_copy(update={"seconds": seconds})
+        write_fold(plan.fold_file(name), result.rows, facts)
         release_workers()
         if config.fold is not None and config.fold.holds_out_segments:
-            remove_examples(data)
+            remove_examples(result.data)
         elif config.fold is not None:
-            shared = data
+            shared = result.data
     if shared is not None:
         remove_examples(shared)
 
@@ -175,8 +175,3 @@ def _write_plan(plan: Plan) -> None:
             )
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(wanted, indent=1) + "\n").encode())
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))

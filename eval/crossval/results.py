@@ -1,196 +1,91 @@
-"""Finished folds, read back and put together for the report."""
+"""Finished folds: what each one measured, as files.
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+```
+folds/conditions-03.csv.gz   predictions, see `hushtune.eval.predictions`
+folds/conditions-03.json     everything else; written last, so it says that the fold is finished
+```
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
+import pandas as pd
+from pydantic import ValidationError
 
+from ...configs.schema import Settings
 from ...support.errors import RunError
-from ..intervals import open_set_curve
-
-STRICT_RATE = 0.01
-"""A rate of false alarms whose threshold is fixed beside that of the config, which is shipped."""
+from ...support.files import write_atomically
+from ..predictions import write_predictions
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One finished fold, as its file holds it.
+class FheCosts(Settings):
+    """What a system costs in real FHE; medians over clips and folds."""
 
-    Attributes:
-        number: its place in the protocol.
-        arrays: of its clips and judgements.
-        facts: seconds, bytes and the like.
-    """
-
-    number: int
-    arrays: dict[str, np.ndarray]
-    facts: dict
+    clips: int
+    pbs: int
+    key_seconds: float
+    encrypt_seconds: float
+    compute_seconds: float
+    decrypt_seconds: float
+    query_bytes: int
+    response_bytes: int
+    evaluation_key_bytes: int
 
     @staticmethod
-    def load(path: Path, number: int) -> "Fold":
-        """Read a fold's file.
-
-        Raises:
-            RunError: missing or damaged.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop("facts")))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise RunError(
-                f"{path}: not a fold that can be read ({error}). Delete it and evaluate again."
-            ) from error
-        return Fold(number, arrays, facts)
+    def of_folds(folds: Sequence["FheCosts"]) -> "FheCosts | None":
+        """The medians over folds, and the sum of their clips; None without folds."""
+        if not folds:
+            return None
+        medians = pd.DataFrame([fold.model_dump() for fold in folds]).median()
+        counted = {"clips": sum(fold.clips for fold in folds), "pbs": folds[0].pbs}
+        return FheCosts(**{name: _like(name, value) for name, value in medians.items()} | counted)
 
 
-@dataclass(frozen=True)
-class Clips:
-    """What one system said of clips, over some or all folds.
+def _like(name: str, value: float) -> float:
+    return round(value) if name.endswith("_bytes") else value
 
-    Attributes:
-        fold: of each clip, int [clips].
-        place: of each clip in its fold's list, int [clips].
-        label: the right class, int [clips].
-        track: number of the track, unknown ones after the known, int [clips].
-        snr_db, seconds: float [clips]; seconds are nan at the protocol's own length.
-        distortion: str [clips].
-        main: whether it is of the main test, bool [clips].
-        top: best classes first, int [clips, 3].
-        score: from unknown to known, float [clips].
-        thresholds: of each clip's fold, by rate of false alarms, float [clips] each.
-        songs: known tracks.
-        shipped_rate: of false alarms, whose threshold travels in an artifact.
-    """
 
-    fold: np.ndarray
-    place: np.ndarray
-    label: np.ndarray
-    track: np.ndarray
-    snr_db: np.ndarray
-    seconds: np.ndarray
-    distortion: np.ndarray
-    main: np.ndarray
-    top: np.ndarray
-    score: np.ndarray
-    thresholds: dict[float, np.ndarray]
+class FoldFacts(Settings):
+    """What a fold measured beside its predictions."""
+
     songs: int
-    shipped_rate: float
-
-    @cached_property
-    def known(self) -> np.ndarray:
-        """Whether the clip is of a known song."""
-        return self.label < self.songs
-
-    @cached_property
-    def first(self) -> np.ndarray:
-        """Whether the best song is the right one."""
-        return self.top[:, 0] == self.label
-
-    @cached_property
-    def third(self) -> np.ndarray:
-        """Whether the right song is among the best three."""
-        return (self.top == self.label[:, None]).any(1)
-
-    def accepted(self, rate: float) -> np.ndarray:
-        """Whether the score passes the threshold fixed for a rate of false alarms."""
-        return self.score > self.thresholds[rate]
-
-    @cached_property
-    def answers(self) -> np.ndarray:
-        """The song, or the class of unknown songs, at the shipped threshold: int [clips]."""
-        return np.where(self.accepted(self.shipped_rate), self.top[:, 0], self.songs)
-
-    def like(self, others: "Clips") -> "Clips":
-        """The same clips as `others`, in their order; this system must have judged them all."""
-        places = {
-            key: row
-            for row, key in enumerate(zip(self.fold.tolist(), self.place.tolist(), strict=True))
-        }
-        keys = zip(others.fold.tolist(), others.place.tolist(), strict=True)
-        return self.where(np.array([places[key] for key in keys]))
-
-    def where(self, chosen: np.ndarray) -> "Clips":
-        """Some of the clips: bool [clips] or places."""
-        changes = {name: getattr(self, name)[chosen] for name in ARRAYS}
-        thresholds = {rate: values[chosen] for rate, values in self.thresholds.items()}
-        return Clips(
-            **changes, thresholds=thresholds, songs=self.songs, shipped_rate=self.shipped_rate
-        )
+    """Enrolled songs."""
+    resumed: bool
+    """Whether the training went on where it was interrupted, so that its seconds say nothing."""
+    train_seconds: float
+    seconds: float = 0.0
+    """Of the whole fold."""
+    fhe_costs: FheCosts | None = None
+    fhe_compute_seconds: list[float] = []
+    """Of the server, for each clip."""
+    widest_bits: int = 0
+    """Of the circuit."""
+    seconds_by_cores: dict[int, float] = {}
+    mfcc_costs: FheCosts | None = None
+    landmark_seconds: float | None = None
+    """Of the landmark matcher, for each clip."""
 
 
-ARRAYS = (
-    "fold",
-    "place",
-    "label",
-    "track",
-    "snr_db",
-    "seconds",
-    "distortion",
-    "main",
-    "top",
-    "score",
-)
+def write_fold(path: Path, rows: pd.DataFrame, facts: FoldFacts) -> None:
+    """Write a finished fold: `path` (JSON) and the predictions beside it."""
+    write_predictions(rows, predictions_file(path))
+    write_atomically(path, facts.model_dump_json(indent=1).encode())
 
 
-def system_clips(folds: Sequence[Fold], system: str, track_ids: Sequence[str], songs: int):
-    """All clips that a system judged: `Clips`, or None where it judged none.
+def predictions_file(path: Path) -> Path:
+    """The predictions beside a fold's JSON."""
+    return path.with_suffix(".csv.gz")
 
-    Args:
-        folds: of one protocol.
-        system: its name.
-        track_ids: known tracks, then unknown ones.
-        songs: known tracks.
+
+def read_facts(path: Path) -> FoldFacts:
+    """Read a fold's JSON.
+
+    Raises:
+        RunError: missing or damaged.
     """
-    numbers = {track: number for number, track in enumerate(track_ids)}
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
-    thresholds: dict[float, list[np.ndarray]] = {}
-    for fold in folds:
-        a = fold.arrays
-        if f"{system}:clips" not in a:
-            continue
-        place = a[f"{system}:clips"]
-        parts["fold"].append(np.full(len(place), fold.number))
-        parts["place"].append(place)
-        parts["track"].append(np.array([numbers[str(t)] for t in a["track"][place]], int))
-        for name in ("label", "snr_db", "seconds", "distortion", "main"):
-            parts[name].append(a[name][place])
-        parts["top"].append(a[f"{system}:top"])
-        parts["score"].append(a[f"{system}:score"])
-        for rate, threshold in a[f"{system}:thresholds"]:
-            thresholds.setdefault(float(rate), []).append(np.full(len(place), threshold))
-    if not parts["fold"]:
-        return None
-    joined = {name: np.concatenate(part) for name, part in parts.items()}
-    return Clips(
-        **joined,
-        thresholds={rate: np.concatenate(part) for rate, part in thresholds.items()},
-        songs=songs,
-        shipped_rate=folds[0].facts["shipped_rate"],
-    )
-
-
-def per_fold(clips: Clips, measure: Callable[[Clips], float]) -> list[float]:
-    """A measure of each fold's clips."""
-    return [measure(clips.where(clips.fold == fold)) for fold in np.unique(clips.fold)]
-
-
-def dir_curve(clips: Clips, rates: np.ndarray) -> np.ndarray:
-    """DIR at rates of false alarms on these clips, a mean over folds: float [rates]."""
-    values = []
-    for fold in np.unique(clips.fold):
-        mine = clips.where(clips.fold == fold)
-        if mine.known.any() and not mine.known.all():
-            alarms, found = open_set_curve(mine.first, mine.score, ~mine.known)
-            places = np.searchsorted(alarms, rates + 1e-12, side="right") - 1
-            values.append(found[places])
-    return np.mean(values, axis=0)
-
-
-def dir_on_test(clips: Clips, rate: float) -> float:
-    """DIR where the threshold gives this rate of false alarms on these very clips (optimistic)."""
-    return float(dir_curve(clips, np.array([rate]))[0])
+    try:
+        return FoldFacts.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunError(
+            f"{path}: not a fold that can be read ({error}). Delete it and evaluate again."
+        ) from error

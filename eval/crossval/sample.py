@@ -1,6 +1,7 @@
 """The clips of a fold: which conditions are tested, and which clips run under real FHE."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...support.seeds import Stream
@@ -13,6 +14,7 @@ from ...training.data.clips import (
 )
 from ...training.data.split import Split
 from ...training.data.track import Track
+from ..predictions import is_main
 
 LENGTHS_SECONDS = (3.0, 5.0, 20.0)
 """Tested beside the config's own crop length."""
@@ -74,21 +76,18 @@ def _rotated(config: Config, split: Split, number: int) -> list[TestClip]:
     return clips
 
 
-def is_main(clip: TestClip) -> bool:
-    """Whether a clip is of the main test: the whole chain, at the config's own length."""
-    return clip.seconds is None and clip.distortion not in DISTORTIONS
-
-
 def calibration_clips(config: Config, split: Split) -> list[TestClip]:
-    """Clips of the unknown tracks, to set the thresholds of systems that they taught nothing.
+    """Clips of the unknown tracks, to set the thresholds of systems that did not learn from them.
 
-    The same that calibrate the networks' verdicts.
+    The same that calibrate the networks' open-set decisions.
     """
     clips = list_calibration_clips(config, split, split.known_unknowns)
     return [clip for clip in clips if clip.label == split.unknown_class]
 
 
-def encrypted_sample(config: Config, clips: list[TestClip], unknown: int, count: int | None):
+def encrypted_sample(
+    config: Config, clips: list[TestClip], unknown: int, count: int | None
+) -> NDArray[np.int64]:
     """Places of the clips that run under real FHE, known and unknown three to one.
 
     Args:

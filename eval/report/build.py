@@ -1,80 +1,52 @@
-"""From finished folds to a report: every figure with its interval, ready to be read or compared."""
+"""From finished folds to a report: every figure with its interval."""
 
-import platform
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...configs.schema import Config
 from ...support.errors import RunError
 from ...support.files import write_atomically
+from ...support.machine import this_machine
 from ...training.data.split import Split
 from ...training.run import Run
 from ..baselines.landmarks import LandmarkIndex, near_duplicates
-from ..bench.cost import CostRow
-from ..crossval.crossvalidation import Plan, cores
-from ..crossval.fold import (
+from ..bench.size import CostRow
+from ..crossval.crossvalidation import Plan
+from ..crossval.references import Reference, prepare_references
+from ..crossval.results import FheCosts, FoldFacts, predictions_file, read_facts
+from ..intervals import Interval, curve_over_tracks, share_over_tracks, wilson
+from ..metrics import auroc, dir_at, hits, oscr
+from ..predictions import (
     ENCRYPTED,
-    FLOAT,
-    LANDMARKS,
     MFCC,
     MFCC_ENCRYPTED,
     QUANTIZED,
     SIMULATED,
-)
-from ..crossval.references import Reference, prepare_references
-from ..crossval.results import (
     STRICT_RATE,
-    Clips,
-    Fold,
-    dir_curve,
-    dir_on_test,
-    per_fold,
-    system_clips,
-)
-from ..intervals import (
-    Interval,
-    auroc,
-    curve_over_tracks,
-    oscr,
-    share_over_tracks,
-    wilson,
+    read_predictions,
 )
 from .schema import (
+    TITLES,
     Agreement,
     CurvePoint,
     Duplicate,
-    FheCosts,
-    Machine,
     ProtocolResult,
     Rejection,
     Report,
     Spread,
     SubCatalogue,
     System,
-    WorstTrack,
 )
+from .worst import DUPLICATE_SHARE, worst_tracks
 
-TITLES = {
-    FLOAT: "floating-point twin",
-    QUANTIZED: "quantized network",
-    SIMULATED: "quantized network, FHE simulated",
-    ENCRYPTED: "quantized network, real FHE",
-    MFCC: "MFCC + logistic regression (clear)",
-    MFCC_ENCRYPTED: "MFCC + logistic regression, real FHE",
-    LANDMARKS: "landmark hashes (clear)",
-}
 VERSIONED = ("hushtune", "concrete-ml", "concrete-python", "torch", "brevitas", "scikit-learn")
 CURVE_RATES = np.geomspace(0.001, 1.0, 61)
-WORST = 15
-DUPLICATE_SHARE = 0.1
-SILENT_SHARE = 0.2
-SPARSE = 0.5
-"""A track with fewer landmarks than this share of the median has little to hold on to."""
 MIN_GENRE_CLIPS = 50
 
 
@@ -83,7 +55,7 @@ def make_report(plan: Plan, costs: Sequence[CostRow], command: str) -> Report:
 
     Args:
         plan: whose folds are all finished.
-        costs: of `hushtune.eval.bench.cost.measure_costs`, or none.
+        costs: of `hushtune.eval.bench.size.measure_costs`, or none.
         command: that made the evaluation.
 
     Raises:
@@ -97,45 +69,24 @@ def make_report(plan: Plan, costs: Sequence[CostRow], command: str) -> Report:
     protocols = []
     for protocol in plan.protocols:
         names = [name for name, _ in plan.fold_names() if name.startswith(f"{protocol}-")]
-        folds = [Fold.load(plan.fold_file(name), n) for n, name in enumerate(names)]
-        protocols.append(_protocol(protocol, folds, split, references, index))
+        files = [plan.fold_file(name) for name in names]
+        facts = [read_facts(path) for path in files]
+        rows = read_predictions(map(predictions_file, files))
+        protocols.append(_protocol(protocol, rows, facts, split, references, index))
     return Report(
-        format="hushtune-report/1",
+        format="hushtune-report/2",
         name=plan.config.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=command,
-        machine=machine(),
+        machine=this_machine(),
         versions={name: version(name) for name in VERSIONED},
         seed=plan.config.seed,
-        config=_without_paths(plan.config),
+        config=_without_paths(plan.config.model_dump(exclude={"runs"})),
         training=_budget(plan.config),
         protocols=protocols,
         costs=list(costs),
         duplicates=_duplicates(split, references, index),
         skipped_tracks=len(run.read_json("catalogue.json")["skipped"]),
-    )
-
-
-def machine() -> Machine:
-    """This machine."""
-    processor = platform.processor() or platform.machine()
-    memory = 0
-    for path, key in (("/proc/cpuinfo", "model name"), ("/proc/meminfo", "MemTotal")):
-        try:
-            lines = Path(path).read_text("utf-8").splitlines()
-        except OSError:
-            continue
-        value = next((line.split(":", 1)[1].strip() for line in lines if key in line), "")
-        if key == "MemTotal":
-            memory = 1024 * int(value.split()[0] or 0)
-        else:
-            processor = value or processor
-    return Machine(
-        processor=processor,
-        cores=cores(),
-        memory_bytes=memory,
-        system=f"{platform.system()} {platform.machine()}",
-        python=platform.python_version(),
     )
 
 
@@ -165,21 +116,17 @@ def read_report(path: Path) -> Report:
         first = str(error).splitlines()
         raise RunError(
             f"{path}: not a report of this version of Hushtune ({'; '.join(first[1:3]) or first[0]}"
-            "). Make it anew with 'hushtune evaluate'."
+            "). Make it again with 'hushtune evaluate'."
         ) from error
 
 
-def _without_paths(config: Config) -> dict:
-    """The settings, with no path of this machine in them."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: plain(part) for key, part in value.items()}
-        if isinstance(value, tuple | list):
-            return [plain(part) for part in value]
-        return value.name if isinstance(value, Path) else value
-
-    return plain(config.model_dump(exclude={"runs"}))
+def _without_paths(value: Any) -> Any:
+    """Settings with the last part alone of every path."""
+    if isinstance(value, dict):
+        return {key: _without_paths(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_without_paths(part) for part in value]
+    return value.name if isinstance(value, Path) else value
 
 
 def _budget(config: Config) -> str:
@@ -197,243 +144,174 @@ def _budget(config: Config) -> str:
 
 def _protocol(
     name: str,
-    folds: list[Fold],
+    rows: pd.DataFrame,
+    facts: list[FoldFacts],
     split: Split,
     references: Sequence[Reference],
     index: LandmarkIndex,
 ) -> ProtocolResult:
     tracks = [*split.known, *split.unknown_test]
-    ids, genres = [track.id for track in tracks], np.array([track.genre for track in tracks])
-    judged = {
-        system: clips
-        for system in TITLES
-        if (clips := system_clips(folds, system, ids, len(split.known))) is not None
-    }
-    systems = [_system(system, clips, ids, genres) for system, clips in judged.items()]
-    sizes = sorted(
-        {
-            (system, int(size))
-            for fold in folds
-            for key in fold.arrays
-            if "@" in key
-            for system, size in [key.split(":")[0].split("@")]
-        }
-    )
-    smaller = []
-    for system, size in sizes:
-        clips = system_clips(folds, f"{system}@{size}", ids, len(split.known))
-        top1 = share_over_tracks(clips.first[clips.known], clips.track[clips.known])
-        smaller.append(
-            SubCatalogue(system=system, songs=size, top1=top1, rejection=_rejection(clips))
-        )
+    numbers = {track.id: number for number, track in enumerate(tracks)}
+    genres = dict(enumerate(track.genre for track in tracks))
+    rows = rows.assign(track_id=rows["track"], track=rows["track"].map(numbers))
+    rows["genre"] = rows["track"].map(genres)
+    whole = rows["songs"] == len(split.known)
+    judged = dict(list(rows[whole].groupby("system", sort=False)))
+    sub = rows[~whole].groupby(["system", "songs"])
+    compute = [seconds for fold in facts for seconds in fold.fhe_compute_seconds]
+    fhe = FheCosts.of_folds([fold.fhe_costs for fold in facts if fold.fhe_costs])
+    landmark_seconds = [f.landmark_seconds for f in facts if f.landmark_seconds is not None]
+    straight = [fold for fold in facts if not fold.resumed]
     return ProtocolResult(
         name=name,
-        folds=len(folds),
+        folds=len(facts),
         known_tracks=len(split.known),
         unknown_tracks=len(split.unknown_test),
-        systems=systems,
-        sub_catalogues=smaller,
+        systems=[_system(system, judged[system]) for system in TITLES if system in judged],
+        sub_catalogues=[
+            SubCatalogue(
+                system=system, songs=size, top1=_over_tracks(clips)["top1"], rejection=_open(clips)
+            )
+            for (system, size), clips in sub
+        ],
         agreements=_agreements(judged),
-        fhe_costs=_costs(folds, "fhe_costs", "fhe_compute_seconds"),
-        mfcc_costs=_costs(folds, "mfcc_costs", None),
-        landmark_seconds=_median(folds, "landmark_seconds_a_clip"),
-        worst_tracks=_worst(judged[QUANTIZED], split, references, index),
-        train_seconds=[f.facts["train_seconds"] for f in folds if not f.facts["resumed"]],
-        fold_seconds=[f.facts["seconds"] for f in folds if not f.facts["resumed"]],
+        fhe_costs=fhe and fhe.model_copy(update={"compute_seconds": float(np.median(compute))}),
+        mfcc_costs=FheCosts.of_folds([fold.mfcc_costs for fold in facts if fold.mfcc_costs]),
+        landmark_seconds=float(np.median(landmark_seconds)) if landmark_seconds else None,
+        worst_tracks=worst_tracks(judged[QUANTIZED], split, references, index),
+        train_seconds=[fold.train_seconds for fold in straight],
+        fold_seconds=[fold.seconds for fold in straight],
     )
 
 
-def _system(name: str, clips: Clips, ids: list[str], genres: np.ndarray) -> System:
-    main = clips.where(clips.main)
-    known = main.where(main.known)
-    beside = clips.where(clips.known & ~clips.main)
-    lengths = beside.where(~np.isnan(beside.seconds))
-    alone = beside.where(np.isnan(beside.seconds))
-    unknowns = int((~main.known).sum())
-    by_track = {
-        ids[track]: float(known.first[known.track == track].mean())
-        for track in np.unique(known.track)
-    }
-    genre = genres[known.track]
-    counted = Counter(genre.tolist())
+def _system(name: str, clips: pd.DataFrame) -> System:
+    main = clips[clips["main"]]
+    known = main[main["known"]]
+    beside = clips[clips["known"] & ~clips["main"]]
+    unknown = len(main) - len(known)
+    open_set = bool(len(known) and unknown)
+    by_genre = known[known["genre"] != ""].groupby("genre", sort=False)
+    genres = by_genre.size().sort_values(ascending=False, kind="stable")
+    shares = _over_tracks(main)
     return System(
         name=name,
         title=TITLES[name],
-        clips_known=len(known.label),
-        clips_unknown=unknowns,
-        top1=share_over_tracks(known.first, known.track),
-        top3=share_over_tracks(known.third, known.track),
-        top1_folds=_spread(per_fold(known, lambda c: float(c.first.mean()))),
-        top3_folds=_spread(per_fold(known, lambda c: float(c.third.mean()))),
-        rejection=_rejection(main) if unknowns and len(known.label) else None,
-        by_snr_db={f"{v:g}": _top1(known, known.snr_db == v) for v in np.unique(known.snr_db)},
-        by_seconds={
-            f"{v:g}": _top1(lengths, lengths.seconds == v) for v in np.unique(lengths.seconds)
-        },
-        by_distortion={
-            str(v): _top1(alone, alone.distortion == v) for v in np.unique(alone.distortion)
-        },
+        clips_known=len(known),
+        clips_unknown=unknown,
+        top1=shares["top1"],
+        top3=shares["top3"],
+        top1_folds=_spread(known, "correct"),
+        top3_folds=_spread(known, "in_top3"),
+        rejection=_open(main) if open_set else None,
+        by_snr_db=_top1_by(known, "snr_db"),
+        by_seconds=_top1_by(beside[beside["seconds"].notna()], "seconds"),
+        by_distortion=_top1_by(beside[beside["seconds"].isna()], "distortion"),
         by_genre={
-            str(v): _top1(known, genre == v)
-            for v, count in counted.most_common()
-            if v and count >= MIN_GENRE_CLIPS
+            str(genre): _share(by_genre.get_group(genre)["correct"], known)
+            for genre, count in genres.items()
+            if count >= MIN_GENRE_CLIPS
         },
-        curve=_curve(main) if unknowns and len(known.label) else [],
-        track_top1=by_track,
+        curve=_curve(main) if open_set else [],
+        track_top1={
+            str(track): float(share)
+            for track, share in known.groupby("track_id")["correct"].mean().items()
+        },
     )
 
 
-def _top1(clips: Clips, chosen: np.ndarray) -> Interval:
-    return share_over_tracks(clips.first[chosen], clips.track[chosen])
+def _share(clip_hits: "pd.Series[bool]", clips: pd.DataFrame) -> Interval | None:
+    """The share of hits with its interval over the tracks of these clips."""
+    return share_over_tracks(clip_hits.to_numpy(), clips.loc[clip_hits.index, "track"].to_numpy())
 
 
-def _spread(values: list[float]) -> Spread:
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return Spread(folds=values, mean=float(np.mean(values)), deviation=deviation)
+def _over_tracks(clips: pd.DataFrame) -> dict[str, Interval | None]:
+    """Every rate of `metrics.hits` with its interval."""
+    return {name: _share(clip_hits, clips) for name, clip_hits in hits(clips).items()}
 
 
-def _rejection(clips: Clips) -> Rejection:
-    known, tracks = clips.known, clips.track
+def _top1_by(clips: pd.DataFrame, column: str) -> dict[str, Interval | None]:
+    return {
+        value if isinstance(value, str) else f"{value:g}": _share(group["correct"], clips)
+        for value, group in clips.groupby(column)
+    }
 
-    def over_known(hits: np.ndarray) -> Interval:
-        return share_over_tracks(hits[known], tracks[known])
 
-    def over_unknown(hits: np.ndarray) -> Interval:
-        return share_over_tracks(hits[~known], tracks[~known])
+def _spread(clips: pd.DataFrame, column: str) -> Spread:
+    values = clips.groupby("fold")[column].mean()
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Spread(folds=values.tolist(), mean=float(values.mean()), deviation=deviation)
 
-    def area(measure) -> Interval:
+
+def _open(clips: pd.DataFrame) -> Rejection:
+    known, tracks = clips["known"].to_numpy(), clips["track"].to_numpy()
+    folds, score = clips["fold"].to_numpy(), clips["score"].to_numpy()
+    correct = clips["correct"].to_numpy()
+
+    def area(measure: Callable[[Any], float]) -> Interval:
         """Of each fold by itself: scores of different networks do not compare."""
 
         def mean(places: np.ndarray) -> float:
-            folds = clips.fold[places]
-            values = []
-            for fold in np.unique(folds):
-                mine = places[folds == fold]
-                if known[mine].any() and not known[mine].all():
-                    values.append(measure(clips.where(mine)))
-            return float(np.mean(values))
+            each = [places[folds[places] == fold] for fold in np.unique(folds[places])]
+            mixed = [mine for mine in each if known[mine].any() and not known[mine].all()]
+            return float(np.mean([measure(mine) for mine in mixed]))
 
         return curve_over_tracks(mean, np.where(known, tracks, -1), np.where(known, -1, tracks))
 
-    shipped, strict = clips.accepted(clips.shipped_rate), clips.accepted(STRICT_RATE)
+    dir_1, dir_5 = _dir_on_test(clips, np.array([STRICT_RATE, 0.05]))
+    shares = _over_tracks(clips)
     return Rejection(
-        found_and_accepted=over_known(clips.first & shipped),
-        known_lost=over_known(~shipped),
-        unknown_rejected=over_unknown(~shipped),
-        unknown_accepted=over_unknown(shipped),
-        auroc=area(lambda c: auroc(c.score, ~c.known)),
-        oscr=area(lambda c: oscr(c.first, c.score, ~c.known)),
-        dir_1=over_known(clips.first & strict),
-        alarms_1=over_unknown(strict),
-        dir_1_on_test=dir_on_test(clips, STRICT_RATE),
-        dir_5_on_test=dir_on_test(clips, 0.05),
+        **{name: share for name, share in shares.items() if name in Rejection.model_fields},
+        auroc=area(lambda mine: auroc(score[mine], ~known[mine])),
+        oscr=area(lambda mine: oscr(correct[mine], score[mine], ~known[mine])),
+        dir_1_on_test=float(dir_1),
+        dir_5_on_test=float(dir_5),
     )
 
 
-def _curve(clips: Clips) -> list[CurvePoint]:
-    found = dir_curve(clips, CURVE_RATES)
+def _dir_on_test(clips: pd.DataFrame, rates: np.ndarray) -> np.ndarray:
+    """DIR at rates of false alarms on these very clips, a mean over folds: float [rates]."""
+    values = []
+    for _, mine in clips.groupby("fold"):
+        correct, score, known = (mine[name].to_numpy() for name in ("correct", "score", "known"))
+        if known.any() and not known.all():
+            values.append(dir_at(correct, score, ~known, rates))
+    return np.mean(values, axis=0)
+
+
+def _curve(clips: pd.DataFrame) -> list[CurvePoint]:
+    identified = _dir_on_test(clips, CURVE_RATES)
     return [
-        CurvePoint(false_alarms=float(rate), found=float(value))
-        for rate, value in zip(CURVE_RATES, found, strict=True)
+        CurvePoint(false_alarms=float(rate), identified=float(value))
+        for rate, value in zip(CURVE_RATES, identified, strict=True)
     ]
 
 
-def _agreements(judged: dict[str, Clips]) -> list[Agreement]:
+def _agreements(judged: dict[str, pd.DataFrame]) -> list[Agreement]:
     """Real FHE and its simulation against the clear model they run, clip by clip."""
     result = []
     for name, clear in ((ENCRYPTED, QUANTIZED), (SIMULATED, QUANTIZED), (MFCC_ENCRYPTED, MFCC)):
         if name not in judged:
             continue
-        mine = judged[name]
-        reference = judged[clear].like(mine)
-        same = mine.answers == reference.answers
-        known = mine.known
+        pairs = judged[name].merge(judged[clear], on=["fold", "clip"], suffixes=("", "_clear"))
+        same = int((pairs["answer"] == pairs["answer_clear"]).sum())
+        known = pairs[pairs["known"]]
         result.append(
             Agreement(
                 system=name,
-                clips=len(same),
-                same_answer=wilson(int(same.sum()), len(same)),
-                top1=share_over_tracks(mine.first[known], mine.track[known]),
-                top1_quantized=share_over_tracks(reference.first[known], mine.track[known]),
+                clips=len(pairs),
+                same_answer=wilson(same, len(pairs)),
+                top1=_share(known["correct"], pairs),
+                top1_quantized=_share(known["correct_clear"], pairs),
             )
         )
     return result
-
-
-def _costs(folds: list[Fold], key: str, seconds: str | None) -> FheCosts | None:
-    facts = [fold.facts for fold in folds if fold.facts.get(key)]
-    if not facts:
-        return None
-
-    def median(name: str) -> float:
-        return float(np.median([fact[key][name] for fact in facts]))
-
-    compute = [value for fact in facts for value in fact[seconds]] if seconds else []
-    clips = sum(len(f.arrays[f"{MFCC_ENCRYPTED}:clips"]) for f in folds) if not seconds else 0
-    return FheCosts(
-        clips=len(compute) or clips,
-        pbs=int(facts[0][key].get("pbs", 0)),
-        key_seconds=median("key_seconds"),
-        encrypt_seconds=median("encrypt_seconds"),
-        compute_seconds=float(np.median(compute)) if compute else median("compute_seconds"),
-        decrypt_seconds=median("decrypt_seconds"),
-        query_bytes=round(median("query_bytes")),
-        response_bytes=round(median("response_bytes")),
-        evaluation_key_bytes=round(median("evaluation_key_bytes")),
-    )
-
-
-def _median(folds: list[Fold], key: str) -> float | None:
-    values = [fold.facts[key] for fold in folds if key in fold.facts]
-    return float(np.median(values)) if values else None
 
 
 def _duplicates(
     split: Split, references: Sequence[Reference], index: LandmarkIndex
 ) -> list[Duplicate]:
     marks = [reference.landmarks for reference in references]
-    pairs = near_duplicates(marks, index, DUPLICATE_SHARE)
     return [
         Duplicate(first=split.known[i].name, second=split.known[j].name, share=share)
-        for i, j, share in pairs
+        for i, j, share in near_duplicates(marks, index, DUPLICATE_SHARE)
     ]
-
-
-def _worst(
-    clips: Clips, split: Split, references: Sequence[Reference], index: LandmarkIndex
-) -> list[WorstTrack]:
-    """The tracks the quantized network misses most, and what may be the reason."""
-    mine = clips.where(clips.main & clips.known)
-    shares = {track: mine.first[mine.track == track].mean() for track in np.unique(mine.track)}
-    typical = np.median([len(r.landmarks) / r.seconds for r in references])
-    result = []
-    for track in sorted(shares, key=lambda t: (shares[t], t))[:WORST]:
-        if shares[track] == 1.0:
-            break
-        wrong = mine.where((mine.track == track) & ~mine.first)
-        other, times = Counter(wrong.top[:, 0].tolist()).most_common(1)[0]
-        here, there, reference = split.known[track], split.known[other], references[track]
-        reasons = []
-        marks = reference.landmarks
-        common = index.match(marks)[other] / max(1, len(marks))
-        if common >= DUPLICATE_SHARE:
-            reasons.append(f"shares {common:.0%} of its landmarks with it")
-        if here.artist and here.artist == there.artist and times > len(wrong.label) / 3:
-            reasons.append("taken for another piece of the same artist")
-        if reference.silent_share > SILENT_SHARE:
-            reasons.append(f"{reference.silent_share:.0%} of it nearly silent")
-        if len(reference.landmarks) / reference.seconds < SPARSE * typical:
-            reasons.append("sparse: few spectral peaks")
-        quiet = wrong.snr_db.min() if len(wrong.label) else 0
-        if (wrong.snr_db == quiet).mean() > 0.6:
-            reasons.append(f"mostly lost at {quiet:g} dB")
-        result.append(
-            WorstTrack(
-                id=here.id,
-                name=here.name,
-                top1=float(shares[track]),
-                taken_for=f"{there.name} ({times} of {len(wrong.label)} misses)",
-                reasons=reasons,
-            )
-        )
-    return result

@@ -81,11 +81,11 @@ def _system(protocol: str, first: System, second: System) -> Iterator[Difference
     if first.rejection is not None and second.rejection is not None:
         names = {
             "unknown_rejected": "unknown rejected",
-            "known_lost": "known lost",
+            "falsely_rejected": "falsely rejected",
             "auroc": "AUROC",
             "oscr": "OSCR",
             "dir_1": "DIR, 1 %",
-            "found_and_accepted": "DIR, 5 %",
+            "correctly_identified": "DIR, shipped",
         }
         measures += [
             (text, getattr(first.rejection, name), getattr(second.rejection, name))

@@ -1,23 +1,17 @@
-"""The report's pictures. Every system has its own marker, line and grey value beside its colour."""
+"""The plots of an evaluation: each system has its own marker, line and grey value, and colour."""
 
-from collections.abc import Collection
-from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 
-from ..crossval.fold import ENCRYPTED, FLOAT, LANDMARKS, MFCC, QUANTIZED, SIMULATED
+from ..intervals import Interval
+from ..predictions import ENCRYPTED, FLOAT, LANDMARKS, MFCC, QUANTIZED, SIMULATED
 from .schema import ProtocolResult, Report, System
-
-if TYPE_CHECKING:
-    from ..sweep.frontier import PointResult
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import LogLocator, NullLocator  # noqa: E402
-from matplotlib.transforms import Bbox  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import LogLocator  # noqa: E402
 
 STYLES = {
     FLOAT: ("#555555", "s", ":"),
@@ -28,9 +22,6 @@ STYLES = {
     LANDMARKS: ("#66a182", "x", "-."),
 }
 """Colour, marker and line; their luminance differs, too."""
-LEAST_MISSED = 0.1
-"""Percent that a plot of a sweep shows where nothing was missed."""
-MISSED_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90)
 HATCHES = {FLOAT: "", QUANTIZED: "//", SIMULATED: "..", ENCRYPTED: "xx"}
 PROTOCOL_TITLES = {
     "conditions": "unseen noise and rooms",
@@ -53,119 +44,15 @@ def draw_all(report: Report, folder: Path) -> list[str]:
             figure = draw(protocol)
             if figure is not None:
                 names.append(f"{protocol.name}-{name}.png")
-                _save(figure, folder / names[-1])
+                save(figure, folder / names[-1])
     if any(row.error is None for row in report.costs):
         names.append("cost.png")
-        _save(_cost(report), folder / names[-1])
+        save(_cost(report), folder / names[-1])
     return names
 
 
-def draw_frontier(
-    points: "list[PointResult]", picture: Path, elsewhere: Collection[str] = ()
-) -> None:
-    """Plot a sweep: accuracy against seconds, against table look-ups and against bytes.
-
-    Accuracy is DIR and top-1; where some answer with a song's number, and so have neither, what is
-    found and what is rejected at the shipped threshold.
-
-    Args:
-        points: finished ones.
-        picture: PNG to write.
-        elsewhere: names of those whose seconds come from another machine, drawn hollow.
-    """
-    axes_of = (
-        ("server seconds a query", "log", [p.compute_seconds for p in points]),
-        ("table look-ups (PBS) a query", "symlog", [p.pbs for p in points]),
-        ("response (MB)", "log", [p.response_bytes / 1e6 for p in points]),
-    )
-    figures = [p.quantized_figures for p in points]
-    if all(p.answer == "logits" for p in points):
-        measures = (
-            ("DIR at 1 % false alarms (%)", [q.dir for q in figures]),
-            ("top-1 (%)", [q.top1 for q in figures]),
-        )
-    else:
-        measures = (
-            ("found (%)", [q.found for q in figures]),
-            ("unknown songs rejected (%)", [q.rejected for q in figures]),
-        )
-    figure, rows = plt.subplots(
-        2, 3, figsize=(14, 8.5), layout="constrained", sharex="col", sharey="row"
-    )
-    networks = [p.pbs > 0 for p in points]
-    for row, (what, shares) in zip(rows, measures, strict=True):
-        misses = _missed(shares)
-        for axis, (_, scale, places) in zip(row, axes_of, strict=True):
-            for deep, colour, marker, label in (
-                (False, "#0b3c5d", "o", "no look-ups"),
-                (True, "#d1495b", "D", "look-ups"),
-            ):
-                chosen = [i for i, one in enumerate(networks) if one == deep]
-                axis.scatter(
-                    [places[i] for i in chosen],
-                    [misses[i] for i in chosen],
-                    edgecolors=colour,
-                    facecolors=["white" if points[i].name in elsewhere else colour for i in chosen],
-                    marker=marker,
-                    label=label if chosen else None,
-                    zorder=3,
-                )
-            axis.set_xscale(scale)
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            if scale == "log":
-                axis.xaxis.set_minor_formatter(partial(_minor_label, axis))
-            axis.grid(alpha=0.3)
-            axis.margins(x=0.15, y=0.1)
-        row[0].set_yscale("log")  # of what is missed: between 98 and 99 % lies half of it
-        row[0].set_yticks(MISSED_TICKS, [f"{100 - missed:g}" for missed in MISSED_TICKS])
-        row[0].yaxis.set_minor_locator(NullLocator())
-        row[0].set_ylim(1.2 * max(misses), min(misses) / 1.2)
-        row[0].set_ylabel(what)
-    for axis, (against, *_) in zip(rows[1], axes_of, strict=True):
-        axis.set_xlabel(against)
-    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    hollow = "; hollow: seconds from another machine" if elsewhere else ""
-    figure.suptitle(f"What accuracy costs: each point one trained and compiled variant{hollow}")
-    figure.draw_without_rendering()  # names are placed when everything else has its place
-    for row, (_, shares) in zip(rows, measures, strict=True):
-        for axis, (*_, places) in zip(row, axes_of, strict=True):
-            _name_points(axis, [p.name for p in points], places, _missed(shares))
-    _save(figure, picture)
-
-
-def _minor_label(axis, value: float, _: int) -> str:
-    """Of a tick between powers of ten: where there is hardly more than one, 2 and 5 are told."""
-    low, high = axis.get_xlim()
-    return f"{value:g}" if high < 20 * low and f"{value:e}"[0] in "25" else ""
-
-
-def _missed(shares: list[float]) -> list[float]:
-    return [max(100 * (1 - share), LEAST_MISSED) for share in shares]
-
-
-def _name_points(axis, names: list[str], xs: list[float], ys: list[float]) -> None:
-    """Write names beside points, as far as there is room: the first ones first."""
-    spots = axis.transData.transform(list(zip(xs, ys, strict=True)))
-    taken = [Bbox.from_extents(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
-    for name, x, y in zip(names, xs, ys, strict=True):
-        for dx, dy in product((6, -6), (-3, 5, -11, 13, -19)):
-            text = axis.annotate(
-                name,
-                (x, y),
-                (dx, dy),
-                textcoords="offset points",
-                fontsize=7,
-                ha="left" if dx > 0 else "right",
-            )
-            box = text.get_window_extent()
-            inside = all(axis.bbox.contains(*corner) for corner in (box.min, box.max))
-            if inside and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            text.remove()
-
-
-def _save(figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -180,7 +67,15 @@ def _title(protocol: ProtocolResult, what: str) -> str:
     return f"{what}: {PROTOCOL_TITLES[protocol.name]} ({folds})"
 
 
-def _by_snr(protocol: ProtocolResult):
+def _error_bars(shares: list[Interval]) -> list[list[float]]:
+    """Percent below and above each value, as matplotlib wants them."""
+    return [
+        [100 * max(0.0, share.value - share.low) for share in shares],
+        [100 * max(0.0, share.high - share.value) for share in shares],
+    ]
+
+
+def _by_snr(protocol: ProtocolResult) -> Figure:
     figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
     systems = _shown(protocol, (FLOAT, QUANTIZED, MFCC, LANDMARKS))
     for place, system in enumerate(systems):
@@ -190,10 +85,7 @@ def _by_snr(protocol: ProtocolResult):
         axis.errorbar(
             [snr + nudge for snr, _ in points],
             [100 * share.value for _, share in points],
-            yerr=[
-                [100 * max(0.0, share.value - share.low) for _, share in points],
-                [100 * max(0.0, share.high - share.value) for _, share in points],
-            ],
+            yerr=_error_bars([share for _, share in points]),
             color=colour,
             marker=marker,
             linestyle=line,
@@ -212,7 +104,7 @@ def _by_snr(protocol: ProtocolResult):
     return figure
 
 
-def _dir_far(protocol: ProtocolResult):
+def _dir_far(protocol: ProtocolResult) -> Figure | None:
     systems = [s for s in _shown(protocol, (FLOAT, QUANTIZED, MFCC, LANDMARKS)) if s.curve]
     if not systems:
         return None
@@ -221,7 +113,7 @@ def _dir_far(protocol: ProtocolResult):
         colour, marker, line = STYLES[system.name]
         axis.plot(
             [100 * point.false_alarms for point in system.curve],
-            [100 * point.found for point in system.curve],
+            [100 * point.identified for point in system.curve],
             color=colour,
             marker=marker,
             markevery=10,
@@ -229,9 +121,9 @@ def _dir_far(protocol: ProtocolResult):
             label=system.title,
         )
     axis.set(
-        title=_title(protocol, "Found and accepted, against false alarms"),
-        xlabel="unknown clips taken for a known song (%)",
-        ylabel="known clips found and accepted (%)",
+        title=_title(protocol, "Identification rate against false alarms"),
+        xlabel="unknown clips accepted (%)",
+        ylabel="known clips correctly identified (%)",
         xscale="log",
         xlim=(0.1, 100),
         ylim=(0, 102),
@@ -243,26 +135,23 @@ def _dir_far(protocol: ProtocolResult):
     return figure
 
 
-def _models(protocol: ProtocolResult):
+def _models(protocol: ProtocolResult) -> Figure | None:
     systems = _shown(protocol, (FLOAT, QUANTIZED, SIMULATED, ENCRYPTED))
     if len(systems) < 2:
         return None
     figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    groups = ["top-1", "top-3", "found and\naccepted", "unknown\nrejected"]
+    groups = ["top-1", "top-3", "correctly\nidentified", "unknown\nrejected"]
     width = 0.8 / len(systems)
     for place, system in enumerate(systems):
         shares = [system.top1, system.top3]
         if system.rejection is not None:
-            shares += [system.rejection.found_and_accepted, system.rejection.unknown_rejected]
+            shares += [system.rejection.correctly_identified, system.rejection.unknown_rejected]
         centres = [n + width * (place - (len(systems) - 1) / 2) for n in range(len(shares))]
         axis.bar(
             centres,
             [100 * share.value for share in shares],
             width,
-            yerr=[
-                [100 * max(0.0, share.value - share.low) for share in shares],
-                [100 * max(0.0, share.high - share.value) for share in shares],
-            ],
+            yerr=_error_bars(shares),
             capsize=3,
             color=STYLES[system.name][0],
             edgecolor="white",
@@ -283,7 +172,7 @@ def _models(protocol: ProtocolResult):
     return figure
 
 
-def _cost(report: Report):
+def _cost(report: Report) -> Figure:
     most = max(row.cores for row in report.costs)
     rows = sorted(
         (row for row in report.costs if row.error is None and row.cores == most),

@@ -7,8 +7,30 @@ JSON schema, which `hushtune report schema` prints.
 from typing import Literal
 
 from ...configs.schema import Settings
-from ..bench.cost import CostRow
+from ...support.machine import Machine
+from ..bench.size import CostRow
+from ..crossval.results import FheCosts
 from ..intervals import Interval
+from ..predictions import (
+    ENCRYPTED,
+    FLOAT,
+    LANDMARKS,
+    MFCC,
+    MFCC_ENCRYPTED,
+    QUANTIZED,
+    SIMULATED,
+)
+
+TITLES = {
+    FLOAT: "floating-point twin",
+    QUANTIZED: "quantized network",
+    SIMULATED: "quantized network, FHE simulated",
+    ENCRYPTED: "quantized network, real FHE",
+    MFCC: "MFCC + logistic regression (clear)",
+    MFCC_ENCRYPTED: "MFCC + logistic regression, real FHE",
+    LANDMARKS: "landmark hashes (clear)",
+}
+"""Every system that a report can hold, in order."""
 
 
 class Spread(Settings):
@@ -25,27 +47,27 @@ class CurvePoint(Settings):
     """A point of the detection-and-identification curve."""
 
     false_alarms: float
-    found: float
+    identified: float
 
 
 class Rejection(Settings):
     """How a system tells unknown songs, with every threshold fixed on training folds."""
 
-    found_and_accepted: Interval
-    """Known clips whose best song is right and accepted, at the shipped threshold, which is fixed
+    correctly_identified: Interval
+    """Known clips whose song ranks first and is accepted, at the shipped threshold, which is fixed
     for the config's ``training.false_alarm_rate``: the detection and identification rate there."""
-    known_lost: Interval
-    """Known clips that are called unknown."""
+    falsely_rejected: Interval
+    """Known clips that are rejected at the shipped threshold."""
     unknown_rejected: Interval
-    """Unknown clips that are called unknown."""
+    """Unknown clips that are rejected at it."""
     unknown_accepted: Interval
-    """Unknown clips that are taken for a song: the false alarms."""
+    """Unknown clips that are accepted at it as one of a song: the false alarms."""
     auroc: Interval
     oscr: Interval
     """Area under the open-set classification rate curve."""
     dir_1: Interval
     """Detection and identification rate at the threshold fixed for 1 % of false alarms."""
-    alarms_1: Interval
+    dir_1_false_alarms: Interval
     """False alarms that this threshold gave on the test clips."""
     dir_1_on_test: float
     """DIR where the threshold gives 1 % on the test clips themselves (optimistic)."""
@@ -109,20 +131,6 @@ class WorstTrack(Settings):
     reasons: list[str]
 
 
-class FheCosts(Settings):
-    """What the trained networks of the folds cost, in real FHE; medians over clips and folds."""
-
-    clips: int
-    pbs: int
-    key_seconds: float
-    encrypt_seconds: float
-    compute_seconds: float
-    decrypt_seconds: float
-    query_bytes: int
-    response_bytes: int
-    evaluation_key_bytes: int
-
-
 class ProtocolResult(Settings):
     """One protocol."""
 
@@ -154,25 +162,10 @@ class Duplicate(Settings):
     """Of the landmarks of the track with fewer."""
 
 
-class Machine(Settings):
-    """Where it was measured."""
-
-    processor: str
-    cores: int
-    memory_bytes: int
-    system: str
-    python: str
-
-    @property
-    def hardware(self) -> str:
-        """Processor, cores and memory, in words."""
-        return f"{self.processor}, {self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB"
-
-
 class Report(Settings):
     """An evaluation."""
 
-    format: Literal["hushtune-report/1"]
+    format: Literal["hushtune-report/2"]
     name: str
     created: str
     """Date and time of the report, ISO 8601."""

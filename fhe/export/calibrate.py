@@ -78,7 +78,7 @@ def activation_ranges(network: Network, features: Tensor) -> tuple[Tensor, float
     limit = rounding.limit if rounding else float("inf")
     ranges = []
     with torch.no_grad():
-        for part in features.split(256):
+        for part in torch.split(features, 256):
             entry = network.entry(part)
             flat = entry if isinstance(first, torch.nn.Conv2d) else entry.flatten(1)
             out = first(flat)

@@ -21,7 +21,7 @@ FIGURES = {
     "right song first, of enrolled songs": "top1_closed",
     "among the first three": "top3_closed",
     'right song first, "unknown" competing': "top1",
-    "enrolled songs falsely rejected": "known_lost_as_unknown",
+    "enrolled songs falsely rejected": "falsely_rejected",
     "unknown songs rejected": "unknown_rejected",
     "correctly identified at 1 % false alarms (DIR)": "dir_at_1_percent",
 }

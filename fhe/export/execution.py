@@ -89,17 +89,20 @@ def execute(
         np.array([line[name] for line in lines]) for name in ("executed", "simulated")
     )
     if number is not None:
-        executed, simulated = map(client.artifact.head.classes, (executed, simulated))
+        head = client.artifact.head
+        executed, simulated = (head.classes(list(said)) for said in (executed, simulated))
     measured = {name: [line["costs"][name] for line in lines] for name in lines[0]["costs"]}
-    costs = ArtifactCosts(
+    medians = {name: float(np.median(values)) for name, values in measured.items()}
+    proved = ArtifactCosts(
         key_seconds=key_seconds,
         evaluation_key_bytes=len(uploaded),
-        **{
-            name: values[-1] if name.endswith("bytes") else float(np.median(values))
-            for name, values in measured.items()
-        },
+        encrypt_seconds=medians["encrypt_seconds"],
+        compute_seconds=medians["compute_seconds"],
+        decrypt_seconds=medians["decrypt_seconds"],
+        query_bytes=measured["query_bytes"][-1],
+        response_bytes=measured["response_bytes"][-1],
     )
-    return Execution(executed, simulated, measured["compute_seconds"], costs)
+    return Execution(executed, simulated, measured["compute_seconds"], proved)
 
 
 def simulate(

@@ -81,4 +81,5 @@ def _dimensions(module: QuantizedModule) -> list[int]:
 
 
 def _specification(module: QuantizedModule) -> dict[str, Any]:
-    return json.loads(module.fhe_circuit.client.specs.serialize())
+    specification: dict[str, Any] = json.loads(module.fhe_circuit.client.specs.serialize())
+    return specification

@@ -18,6 +18,7 @@ def run_page(
     token: str | None = None,
     insecure_http: bool = False,
     artifact: str | None = None,
+    signer: str | None = None,
     browse: bool = True,
     announce: Callable[[str], None] = print,
 ) -> None:
@@ -29,13 +30,16 @@ def run_page(
         token: bearer token of the service.
         insecure_http: whether the token may be sent unencrypted to another machine.
         artifact: how the id of its artifact must begin, if another shall be refused.
+        signer: public key that must have signed the artifact, if any.
         browse: open the page in a browser.
         announce: told the page's address.
 
     Raises:
         ServiceError: the port is taken, or the service's address or the token is none.
     """
-    remote = AsyncRemoteClient(server, token=token, insecure_http=insecure_http, artifact=artifact)
+    remote = AsyncRemoteClient(
+        server, token=token, insecure_http=insecure_http, artifact=artifact, signer=signer
+    )
     listening = listen("127.0.0.1", port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     announce(f"The page: {address} (Ctrl-C ends it)")

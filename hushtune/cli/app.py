@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hushtune.cli.output import say
-from hushtune.cli.remotely import ArtifactId, InsecureHttp, Token, check_service
+from hushtune.cli.remotely import ArtifactId, InsecureHttp, Signer, Token, check_service
 
 
 def page(
@@ -14,6 +14,7 @@ def page(
     token: Token = None,
     insecure_http: InsecureHttp = False,
     artifact_id: ArtifactId = None,
+    signer: Signer = None,
     browse: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
@@ -22,7 +23,7 @@ def page(
 
     Example: [bold]hushtune app --server http://127.0.0.1:8714[/bold]
     """
-    check_service(server, token, insecure_http=insecure_http)
+    check_service(server, token, insecure_http=insecure_http, signer=signer)
     from hushtune.app.run import run_page
 
     run_page(
@@ -31,6 +32,7 @@ def page(
         token=token,
         insecure_http=insecure_http,
         artifact=artifact_id,
+        signer=signer,
         browse=browse,
         announce=say,
     )

@@ -15,6 +15,7 @@ from hushtune.cli.remotely import (
     InsecureHttp,
     KeyDays,
     KeyQueries,
+    Signer,
     Token,
     check_service,
     connect,
@@ -52,6 +53,7 @@ def identify(
     token: Token = None,
     insecure_http: InsecureHttp = False,
     artifact_id: ArtifactId = None,
+    signer: Signer = None,
     as_json: AsJson = False,
     top: Top = 3,
     keys: Annotated[
@@ -74,7 +76,7 @@ def identify(
             raise ConfigError(f"--fhe={fhe.value}: a service computes under real FHE only.")
         if (artifact / "manifest.json").is_file():
             raise ConfigError(f"{artifact}: an artifact. With --server, give clips alone.")
-        check_service(server, token, insecure_http=insecure_http)
+        check_service(server, token, insecure_http=insecure_http, signer=signer)
         files = [artifact, *files]
         require_a_clip(files)
         with connect(
@@ -82,6 +84,7 @@ def identify(
             token=token,
             insecure_http=insecure_http,
             artifact=artifact_id,
+            signer=signer,
             keys=keys,
             key_queries=key_queries,
             key_days=key_days,

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from hushtune.support.units import readable_bytes, readable_seconds
@@ -50,19 +50,20 @@ def _manifest_text(manifest: "Manifest", parts: tuple[str, ...]) -> str:
         f"circuit     {circuit.pbs} PBS, widest value {circuit.widest_bits} bits, "
         f"p_error {circuit.p_error:.2g}",
     ]
-    if costs is not None:
-        keys = (
-            f"{readable_bytes(costs.evaluation_key_bytes)} uploaded once, "
-            f"{readable_seconds(costs.key_seconds)} to make"
-        )
-        lines += [
+    if costs:
+        lines.append(
             f"a query     {readable_bytes(costs.query_bytes)} up, "
             f"{readable_bytes(costs.response_bytes)} down, "
-            f"{readable_seconds(costs.compute_seconds)} on the machine that exported it",
-            f"keys        {keys if costs.evaluation_key_bytes else 'a fresh one for every query'}",
-        ]
+            f"{readable_seconds(costs.compute_seconds)} on the machine that exported it"
+        )
+        lines.append(
+            f"keys        {readable_bytes(costs.evaluation_key_bytes)} uploaded, "
+            f"{readable_seconds(costs.key_seconds)} to make; renewed from time to time"
+            if manifest.encryption.has_evaluation_keys
+            else "keys        a fresh one for every query, none uploaded"
+        )
     if accuracy:
-        measured: Any = accuracy["quantized"]
+        measured = cast("dict[str, float]", accuracy["quantized"])
         lines.append(
             f"accuracy    top-1 {measured['top1']:.1%}, top-3 {measured['top3']:.1%}, unknown "
             f"rejected {measured['unknown_rejected']:.1%} (quantized, test clips)"

@@ -12,6 +12,7 @@ from hushtune.cli.remotely import (
     InsecureHttp,
     KeyDays,
     KeyQueries,
+    Signer,
     Token,
     check_service,
     connect,
@@ -30,6 +31,7 @@ def listen(
     token: Token = None,
     insecure_http: InsecureHttp = False,
     artifact_id: ArtifactId = None,
+    signer: Signer = None,
     as_json: AsJson = False,
     top: Top = 3,
     key_queries: KeyQueries = 200,
@@ -39,7 +41,7 @@ def listen(
 
     Example: [bold]hushtune listen --server http://127.0.0.1:8714[/bold]
     """
-    check_service(server, token, insecure_http=insecure_http)
+    check_service(server, token, insecure_http=insecure_http, signer=signer)
     from hushtune.microphone import record
 
     with connect(
@@ -47,6 +49,7 @@ def listen(
         token=token,
         insecure_http=insecure_http,
         artifact=artifact_id,
+        signer=signer,
         key_queries=key_queries,
         key_days=key_days,
     ) as remote:

@@ -7,7 +7,7 @@ import typer
 from hushtune.support.units import readable_bytes
 
 from hushtune.cli.output import say
-from hushtune.client.address import Address, check_token
+from hushtune.client.address import Address, check_token, public_key
 
 if TYPE_CHECKING:
     from hushtune.fhe.answer import Answer
@@ -29,14 +29,20 @@ ArtifactId = Annotated[
     str | None,
     typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
 ]
+Signer = Annotated[
+    str | None,
+    typer.Option(help="Refuse an artifact that this Ed25519 key has not signed: hex, or PEM file."),
+]
 KeyQueries = Annotated[
     int, typer.Option(min=1, help="Renew evaluation keys after so many queries.")
 ]
 KeyDays = Annotated[float, typer.Option(min=0.01, help="Renew evaluation keys after so many days.")]
 
 
-def check_service(server: str, token: str | None, *, insecure_http: bool) -> None:
-    """Check address and token, and say so where others on the way can change what is sent.
+def check_service(
+    server: str, token: str | None, *, insecure_http: bool, signer: str | None = None
+) -> None:
+    """Check address, token and signer, and say so where others on the way can change what is sent.
 
     Raises:
         ServiceError: not an address, not a token, or one that everyone on the way could read.
@@ -44,8 +50,13 @@ def check_service(server: str, token: str | None, *, insecure_http: bool) -> Non
     address = Address.parse(server)
     if token is not None:
         check_token(token, address, insecure_http=insecure_http)
-    if not (address.encrypted or address.loopback):
-        say(f"Caution: {server} is not encrypted on the way. Use https, or --artifact-id.")
+    if signer is not None:
+        public_key(signer)
+    if not (address.encrypted or address.loopback or signer):
+        say(
+            f"Caution: {server} is not encrypted on the way. Use https, or --artifact-id or "
+            "--signer."
+        )
 
 
 def connect(
@@ -54,6 +65,7 @@ def connect(
     token: str | None,
     insecure_http: bool,
     artifact: str | None,
+    signer: str | None,
     keys: Path | None = None,
     key_queries: int,
     key_days: float,
@@ -66,6 +78,7 @@ def connect(
         token=token,
         insecure_http=insecure_http,
         artifact=artifact,
+        signer=signer,
         keys=keys,
         key_queries=key_queries,
         key_days=key_days,

@@ -15,7 +15,7 @@ def sweep(
     ] = None,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Measure anew what is finished; trained networks are kept."),
+        typer.Option("--again", help="Measure again what is finished; trained networks are kept."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -23,10 +23,6 @@ def sweep(
             help="Write the report here, too, with its plot in a folder beside it; variants that "
             "it holds already are kept."
         ),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="Write a small table between the sweep markers of this file."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -41,38 +37,32 @@ def sweep(
 
     Example: [bold]hushtune sweep configs/sweeps/corpus.yaml --report FRONTIER.md[/bold]
     """
-    from hushtune.eval.sweep.frontier import (
-        read_frontier,
-        summary,
-        write_frontier,
-        write_table,
-    )
-    from hushtune.eval.sweep.sweep import load_sweep, run_sweep
+    from hushtune.eval.sweep.frontier import read_sweep, summary, write_sweep
+    from hushtune.eval.sweep.settings import load_sweep
+    from hushtune.eval.sweep.sweep import run_sweep
 
-    variants = load_sweep(file)
-    folder = out or variants.folder
+    wanted = load_sweep(file)
+    folder = out or wanted.folder
     # what makes the whole report, in one run or several, whichever variants this one measures
     options = [
         word
-        for name, value in (("--report", report), ("--table", table), ("--out", out))
+        for name, value in (("--report", report), ("--out", out))
         if value is not None
         for word in (name, str(value))
     ]
     with resumable():
-        frontier = run_sweep(
-            variants,
+        result = run_sweep(
+            wanted,
             folder=folder,
             only=tuple(only or ()),
             again=again,
-            published=read_frontier(report) if report is not None else None,
+            published=read_sweep(report) if report is not None else None,
             command=" ".join(["hushtune", "sweep", str(file), *options]),
             announce=say,
         )
     for target in (folder / "FRONTIER.md", report):
         if target is not None:
-            write_frontier(frontier, target)
-    if table is not None:
-        write_table(frontier, table)
-    for point in frontier.points:
-        console.print(summary(point), markup=False)
+            write_sweep(result, target)
+    for variant in result.variants:
+        console.print(summary(variant), markup=False)
     say(f"Report: {report or folder / 'FRONTIER.md'}")

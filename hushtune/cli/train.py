@@ -42,7 +42,7 @@ def _accuracy_table(result: dict[str, Any]) -> str:
         "top1_closed": "top-1, closed set",
         "top3_closed": "top-3, closed set",
         "unknown_rejected": "unknown rejected",
-        "known_lost_as_unknown": "falsely rejected",
+        "falsely_rejected": "falsely rejected",
         "auroc": "AUROC known/unknown",
         "dir_at_1_percent": "DIR at 1 % FAR",
     }

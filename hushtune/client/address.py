@@ -1,8 +1,11 @@
-"""A service's address and a client's token, checked before anything heavy is loaded."""
+"""Addresses, tokens and signers as a user gives them, checked before anything heavy is loaded."""
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from hushtune.support.errors import ServiceError
@@ -74,6 +77,36 @@ def check_token(token: str, address: Address, *, insecure_http: bool) -> str:
             "--insecure-http."
         )
     return token
+
+
+def public_key(signer: str | PathLike[str]) -> str:
+    """A signer's Ed25519 public key as 64 hexadecimal digits.
+
+    Args:
+        signer: these digits, or the path of a PEM file.
+
+    Raises:
+        ServiceError: neither.
+    """
+    text = os.fspath(signer).strip()
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        return text.lower()
+    expected = "Expected 64 hexadecimal digits, as 'hushtune sign' prints them, or a PEM file"
+    try:
+        data = Path(text).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ServiceError(f"signer={text}: no key, and no file to read. {expected}.") from error
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ServiceError(f"signer={text}: holds no public key. {expected}.") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ServiceError(f"signer={text}: not an Ed25519 key. {expected}.")
+    return key.public_bytes_raw().hex()
 
 
 def _is_loopback(host: str) -> bool:

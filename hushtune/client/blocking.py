@@ -31,13 +31,16 @@ class RemoteClient:
             for each service and artifact in the user's data folder where None.
         folder: for client parts and keys; the user's own folders for cache and data where None.
         artifact: how the id must begin of the artifact served, if another one shall be refused.
+        signer: who must have signed the artifact: an Ed25519 public key (64 hexadecimal digits) or
+            the path of one as PEM.
         timeout: seconds to wait for any single answer of the service.
         insecure_http: whether a token may be sent unencrypted to another machine.
         key_queries: evaluation keys are renewed after so many queries.
         key_days: evaluation keys are renewed after so many days.
 
     Raises:
-        ServiceError: not an address, not a token, or a token that everyone on the way could read.
+        ServiceError: not an address, a token or a signer, or a token that everyone on the way
+            could read.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class RemoteClient:
         keys: str | PathLike[str] | None = None,
         folder: str | PathLike[str] | None = None,
         artifact: str | None = None,
+        signer: str | PathLike[str] | None = None,
         timeout: float = 60.0,
         insecure_http: bool = False,
         key_queries: int = Renewal.queries,
@@ -60,6 +64,7 @@ class RemoteClient:
                 keys=keys,
                 folder=folder,
                 artifact=artifact,
+                signer=signer,
                 timeout=timeout,
                 insecure_http=insecure_http,
                 key_queries=key_queries,

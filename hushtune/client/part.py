@@ -23,6 +23,8 @@ LARGEST_BYTES = 100_000_000
 """Of a client part, packed or unpacked: real ones take about 100 KB."""
 SIGNATURE, LARGEST_SIGNATURE = "signature.json", 10_000
 MOST_FILES = 20
+ARRAYS = {"client/statistics.npy", "client/selected.npy"}
+"""All that a client needs beside the manifest."""
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -83,6 +85,8 @@ def read_part(data: bytes, artifact: str) -> dict[str, bytes]:
                 f"its client part is of artifact {manifest.id[:16]}, not of {artifact[:16]}."
             )
         listed = {name for name in manifest.files if name.startswith("client/")}
+        if not listed <= ARRAYS:
+            raise ArtifactError(f"its client part holds {sorted(listed - ARRAYS)[:5]}.")
         if set(entries) - {SIGNATURE} != {MANIFEST, *listed}:
             difference = sorted(set(entries) ^ {MANIFEST, *listed})
             raise ArtifactError(f"its client part lacks files or holds others: {difference[:5]}.")

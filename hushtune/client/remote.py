@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 import anyio
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.costs import QueryCosts
-from hushtune.support.errors import ArtifactError, ServiceError
+from hushtune.support.errors import ServiceError
 from hushtune.support.timing import timed
 
-from hushtune.client.address import Address, check_token
+from hushtune.client.address import Address, check_token, public_key
 from hushtune.client.answers import KeyAnswer, QueryAccepted, QueryAnswer, ServiceInfo
 from hushtune.client.keys import Renewal, ServiceKeys
+from hushtune.client.parts import Parts
 from hushtune.client.progress import Listener, Progress
 from hushtune.client.transport import Refused, Reply, Transport
 from hushtune.folders import cache_folder, data_folder
@@ -52,13 +54,16 @@ class AsyncRemoteClient:
         folder: for client parts and keys; the user's own folders for cache and data where None.
         artifact: how the id must begin of the artifact served (``hushtune info`` prints it), if
             another one shall be refused.
+        signer: who must have signed the artifact: an Ed25519 public key (64 hexadecimal digits, as
+            ``hushtune sign`` prints it) or the path of one as PEM; anybody or nobody where None.
         timeout: seconds to wait for any single answer of the service.
         insecure_http: whether a token may be sent unencrypted to another machine.
         key_queries: evaluation keys are renewed after so many queries.
         key_days: evaluation keys are renewed after so many days.
 
     Raises:
-        ServiceError: not an address, not a token, or a token that everyone on the way could read.
+        ServiceError: not an address, a token or a signer, or a token that everyone on the way
+            could read.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class AsyncRemoteClient:
         keys: str | PathLike[str] | None = None,
         folder: str | PathLike[str] | None = None,
         artifact: str | None = None,
+        signer: str | PathLike[str] | None = None,
         timeout: float = 60.0,
         insecure_http: bool = False,
         key_queries: int = Renewal.queries,
@@ -81,10 +87,12 @@ class AsyncRemoteClient:
         self.url = address.url
         self._key_path = Path(keys) if keys is not None else None
         self._data = Path(folder) if folder is not None else data_folder()
-        self._parts = (self._data if folder is not None else cache_folder()) / "client-parts"
+        parts = (self._data if folder is not None else cache_folder()) / "client-parts"
+        by = public_key(signer) if signer is not None else None
+        self._parts = Parts(parts, self._transport, by)
         self._wanted = artifact.lower() if artifact else ""
         self._renewal = Renewal(key_queries, key_days)
-        self._folder: Path | None = None  # of the client part
+        self._served = ""  # id of the artifact, once its client part was opened
         self._client: Client | None = None
         self._keys: ServiceKeys | None = None  # None where every query has a fresh key
         self._query_seconds = 0.0
@@ -175,7 +183,7 @@ class AsyncRemoteClient:
         """Delete the evaluation keys from the service, if it has them."""
         self._check_open()
         async with self._preparing:
-            await self._open_part(_ignore)
+            await self._open_part()
             if self._keys is not None:
                 await self._delete(self._keys, await asyncio.to_thread(self._keys.uploads))
 
@@ -220,13 +228,13 @@ class AsyncRemoteClient:
     async def _ready(self, tell: Listener, *, queries: int) -> tuple["Client", str | None]:
         """A client to encrypt so many queries with, and where the service has its keys."""
         async with self._preparing:
-            await self._open_part(tell)
+            await self._open_part()
             if self._keys is None:
                 assert self._client is not None
                 return self._client, None
             keys = self._keys
             client, record = await asyncio.to_thread(
-                keys.take, self._client, self._new_client, queries=queries
+                keys.take, self._client, partial(self._parts.open, self._served), queries=queries
             )
             self._client, upload = client, record.upload
             if upload is None:
@@ -237,52 +245,30 @@ class AsyncRemoteClient:
                     await self._delete(keys, record.retired)
             return client, upload
 
-    async def _open_part(self, tell: Listener) -> None:
+    async def _open_part(self) -> None:
         """Fetch and check the client part of the artifact served; held by `_preparing`."""
-        if self._folder is not None:
+        if self._served:
             return
-        from hushtune.client.part import LARGEST_BYTES, keep_part
-
         info = await self.info()
         self._query_seconds = info.limits.query_timeout_seconds
-        folder = self._parts / info.artifact
-        if not (folder / "manifest.json").is_file():
-            reply = await self._transport.request("GET", "/v1/client-part", limit=LARGEST_BYTES)
-            folder = await asyncio.to_thread(
-                keep_part, reply.body, info.artifact, self._parts, self.url
-            )
-        self._folder = folder
-        try:
-            client = await asyncio.to_thread(self._new_client)
-        except BaseException:
-            self._folder = None
-            raise
-        if not client.fresh_keys:
-            identifier = client.artifact.id
-            path = self._key_path or ServiceKeys.default_path(self._data, self.url, identifier)
-            self._keys = ServiceKeys(path, self.url, identifier, self._renewal)
+        await self._parts.fetch(info.artifact)
+        # Concrete's libraries are loaded only now, after the service has answered
+        client = await asyncio.to_thread(self._parts.open, info.artifact)
+        self._served, artifact = info.artifact, client.artifact.id
+        if client.fresh_keys:
+            self._client, self._keys = client, None
         else:
-            self._client = client
-
-    def _new_client(self) -> "Client":
-        """A client without keys."""
-        from hushtune.fhe.client import Client  # after the service has answered: it takes a second
-
-        assert self._folder is not None
-        client = Client(self._folder)
-        if client.artifact.manifest.id != self._folder.name:
-            raise ArtifactError(
-                f"{self._folder}: another artifact lies here. Delete this folder of the cache."
-            )
-        return client
+            path = self._key_path or ServiceKeys.default_path(self._data, self.url, artifact)
+            self._client = None
+            self._keys = ServiceKeys(path, self.url, artifact, self._renewal)
 
     async def _outdated(self) -> bool:
         """Whether the service has another artifact now; then everything is prepared anew."""
         served = (await self.info()).artifact
         async with self._preparing:
-            if self._client is None or served == self._client.artifact.id.hex():
+            if served == self._served:
                 return False
-            self._folder = self._client = self._keys = None
+            self._served = ""
             return True
 
     async def _upload(self, client: "Client", tell: Listener) -> str:

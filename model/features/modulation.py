@@ -24,7 +24,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
 
 from ...configs.schema import ModulationSpectrum, SignalSettings
 from .base import Features, FrontEnd, Places, Shape
@@ -169,10 +168,7 @@ class ModulationFrontEnd(FrontEnd):
         """Per-channel energy normalisation: [clips, bands, frames] -> the same shape."""
         frames = PCEN_SECONDS * self.signal.sample_rate_hz / self._mel.hop
         share = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
-        first = power[..., :1]
-        numerator = np.array([share], np.float32)
-        denominator = np.array([1.0, share - 1.0], np.float32)
-        smooth = first + scipy.signal.lfilter(numerator, denominator, power - first)
+        smooth = _smoothed(power, share)
         gain = np.exp(-PCEN_GAIN * np.log(smooth + np.float32(1e-6)))
         bias = np.float32(PCEN_BIAS)
         return np.asarray(np.sqrt(power * gain + bias) - np.sqrt(bias), np.float32)
@@ -225,3 +221,17 @@ def _neighbour_means(bands: int) -> Features:
     near = np.abs(places[:, None] - places) <= reach
     result: Features = (near / near.sum(1, keepdims=True)).astype(np.float32)
     return result
+
+
+def _smoothed(power: Features, share: float) -> Features:
+    """Each frame mixed, by its share, with the mix before it; the first one as it is.
+
+    By hand, since scipy.signal takes a second to import, which every query would wait for.
+    """
+    frames = np.moveaxis(power, -1, 0)
+    smooth = np.empty_like(frames)
+    state = frames[0]
+    new, old = np.float32(share), np.float32(1.0 - share)
+    for number, frame in enumerate(frames):
+        state = smooth[number] = old * state + new * frame
+    return np.moveaxis(smooth, 0, -1)

@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
-from hushtune.eval.intervals import (
-    auroc,
-    curve_over_tracks,
-    open_set_curve,
-    oscr,
-    share_over_tracks,
-    wilson,
-)
+from hushtune.eval.intervals import curve_over_tracks, share_over_tracks, wilson
+from hushtune.eval.metrics import auroc
 
 
 def test_clips_of_one_track_are_not_independent():
@@ -36,30 +30,6 @@ def test_everything_right_still_leaves_doubt():
     assert 0.6 < share.low < 0.8  # ten tracks, not thirty clips
     assert share_over_tracks(np.zeros(0, bool), np.zeros(0, int)) is None
     assert wilson(9, 10).low == pytest.approx(0.596, abs=0.001)
-
-
-def test_open_set_curve_against_thresholds_tried_one_by_one():
-    rng = np.random.default_rng(2)
-    unknown = rng.random(200) < 0.4
-    right = ~unknown & (rng.random(200) < 0.8)
-    score = np.round(rng.standard_normal(200) + ~unknown, 1)  # with ties
-    alarms, found = open_set_curve(right, score, unknown)
-    for threshold in np.unique(score):
-        passing = score >= threshold
-        point = passing[unknown].mean(), (right & passing)[~unknown].mean()
-        assert np.min(np.abs(alarms - point[0]) + np.abs(found - point[1])) < 1e-9
-    assert alarms[0] == found[0] == 0 and alarms[-1] == 1
-    assert found[-1] == pytest.approx(right[~unknown].mean())
-
-
-def test_oscr_is_auroc_times_accuracy_at_its_extremes():
-    unknown = np.array([False] * 50 + [True] * 50)
-    score = np.where(unknown, 0.0, 1.0) + np.linspace(0, 0.1, 100)
-    assert auroc(score, unknown) == 1.0
-    assert oscr(~unknown, score, unknown) == pytest.approx(1.0)
-    half = ~unknown & (np.arange(100) % 2 == 0)
-    assert oscr(half, score, unknown) == pytest.approx(0.5)
-    assert oscr(np.zeros(100, bool), score, unknown) == 0.0
 
 
 def test_area_intervals_resample_tracks_of_both_sides():

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hushtune.fhe.costs import QueryCosts, measure_query
+from hushtune.fhe.costs import QueryCosts, measure_query, median_costs
 
 
 def test_a_query_is_measured_step_by_step():
@@ -24,3 +24,9 @@ def test_a_query_is_measured_step_by_step():
         costs.encrypt_seconds + costs.compute_seconds + costs.decrypt_seconds
     )
     assert QueryCosts(compute_seconds=2.0).seconds == 2.0
+
+
+def test_medians_are_taken_cost_by_cost():
+    queries = [QueryCosts(1.0, 2.0, None, 10, 20), QueryCosts(3.0, 8.0, None, 11, 20)]
+    assert median_costs(queries) == QueryCosts(2.0, 5.0, None, 10, 20)
+    assert median_costs([]) == QueryCosts()

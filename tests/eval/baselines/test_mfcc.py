@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hushtune.eval.baselines.mfcc import COEFFICIENTS, MfccVote, mfcc_windows
@@ -89,12 +91,14 @@ def test_real_fhe_agrees(vote, features):
     with pytest.raises(RuntimeError, match="compile"):
         MfccVote().fit(features, np.repeat(CLASSES, 60)).judge_encrypted(clips)
     vote.compile(features)
-    top, score, costs = vote.judge_encrypted(clips)
+    encrypted = vote.judge_encrypted(clips)
     clear_top, clear_score = vote.judge(clips)
-    assert (top == clear_top).all()
-    np.testing.assert_allclose(score, clear_score, atol=1e-6)
-    assert costs["response_bytes"] > costs["query_bytes"] > 0
-    assert min(costs.values()) > 0
+    assert (encrypted.top == clear_top).all()
+    np.testing.assert_allclose(encrypted.score, clear_score, atol=1e-6)
+    costs = encrypted.costs
+    assert costs.response_bytes > costs.query_bytes > 0
+    assert min(astuple(costs)) > 0
+    assert encrypted.key_seconds > 0 and encrypted.evaluation_key_bytes > 0
 
 
 def test_what_cannot_be_judged_is_refused(vote, features):

@@ -15,7 +15,8 @@ from hushtune.configs.schema import FoldSettings
 from hushtune.eval.baselines.landmarks import LandmarkIndex, near_duplicates
 from hushtune.eval.crossval.fold import check_for_leaks
 from hushtune.eval.crossval.references import prepare_references
-from hushtune.eval.crossval.sample import encrypted_sample, fold_clips, is_main
+from hushtune.eval.crossval.sample import encrypted_sample, fold_clips
+from hushtune.eval.predictions import is_main
 from hushtune.eval.report.build import read_report
 from hushtune.support.errors import CatalogueError, ConfigError, RunError
 from hushtune.training import trainer
@@ -53,7 +54,7 @@ def test_one_call_gives_everything(evaluated):
     assert read_report(folder) == report
     assert (folder / "report.md").read_text().startswith("# Results: tiny")
     assert len(list(folder.glob("*.png"))) == 6
-    assert len(list((folder / "folds").glob("*.npz"))) == FOLDS + 2
+    assert len(list((folder / "folds").glob("*.json"))) == FOLDS + 2
     conditions, halves = report.protocols
     for protocol in (conditions, halves):
         names = {system.name for system in protocol.systems}
@@ -114,7 +115,10 @@ def test_a_killed_evaluation_goes_on_to_the_same_report(evaluated, config, tmp_p
     assert process.poll() is None, process.stderr.read().decode()
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert [p.name for p in (out / "folds").iterdir()] == ["conditions-00.npz"]
+    assert sorted(p.name for p in (out / "folds").iterdir()) == [
+        "conditions-00.csv.gz",
+        "conditions-00.json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = read_report(out)

@@ -7,8 +7,10 @@ import pytest
 from hushtune.configs.schema import Config
 from hushtune.eval.baselines.landmarks import Landmarks
 from hushtune.eval.crossval.crossvalidation import Plan
-from hushtune.eval.crossval.fold import FoldResult, FoldSettings, Judgement
+from hushtune.eval.crossval.fold import Systems
 from hushtune.eval.crossval.references import Reference
+from hushtune.eval.crossval.results import FheCosts, FoldFacts, write_fold
+from hushtune.eval.predictions import PredictionTable, Thresholds
 from hushtune.eval.report import build as reports
 from hushtune.eval.report.compare import compare
 from hushtune.eval.report.markdown import headline, render
@@ -25,7 +27,7 @@ SONGS, STRANGERS, FOLDS = 8, 4, 3
 RATIOS = (0.0, 10.0)
 
 
-def made_up_fold(split: Split, number: int, accuracy: float) -> FoldResult:
+def made_up_fold(split: Split, number: int, accuracy: float):
     """At 10 dB every clip is right; at 0 dB `accuracy` of the tracks are."""
     clips, top, score = [], [], []
     for label, track in [*enumerate(split.known), *((SONGS, t) for t in split.unknown_test)]:
@@ -39,32 +41,34 @@ def made_up_fold(split: Split, number: int, accuracy: float) -> FoldResult:
     clips.append(TestClip(split.known[1], 1, float("nan"), 98, distortion="codec"))
     top += [[0, 1, 2], [1, 2, 3]]
     score += [2.0, 2.0]
-    everything, thresholds = np.arange(len(clips)), {0.01: 1.0, 0.05: 0.0}
-    judged = Judgement(everything, np.array(top), np.array(score), thresholds)
+    top, score, thresholds = np.array(top), np.array(score), Thresholds(shipped=0.0, strict=1.0)
+    table = PredictionTable(clips, SONGS)
+    table.add("float", top, score, thresholds)
+    table.add("quantized", top, score, thresholds)
     sample = np.array([0, 1, len(clips) - 4])
-    flipped = np.array(top)[sample]
+    flipped = top[sample]
     flipped[0, 0] = 7  # one of three answers differs under FHE
-    encrypted = Judgement(sample, flipped, np.array(score)[sample], thresholds)
-    costs = {
-        "key_seconds": 1.0,
-        "encrypt_seconds": 0.1,
-        "compute_seconds": 2.0,
-        "decrypt_seconds": 0.2,
-        "query_bytes": 1000,
-        "response_bytes": 2_000_000,
-        "evaluation_key_bytes": 3_000_000,
-        "pbs": 7,
-    }
-    facts = {
-        "resumed": number == 1,
-        "shipped_rate": 0.05,
-        "train_seconds": 60.0 + number,
-        "seconds": 100.0 + number,
-        "fhe_costs": costs,
-        "fhe_compute_seconds": [1.0, 2.0, 3.0 + number],
-    }
-    names = {"float": judged, "quantized": judged, "fhe": encrypted}
-    return FoldResult(clips, names, facts)
+    table.add("fhe", flipped, score[sample], thresholds, places=sample)
+    costs = FheCosts(
+        clips=3,
+        pbs=7,
+        key_seconds=1.0,
+        encrypt_seconds=0.1,
+        compute_seconds=2.0,
+        decrypt_seconds=0.2,
+        query_bytes=1000,
+        response_bytes=2_000_000,
+        evaluation_key_bytes=3_000_000,
+    )
+    facts = FoldFacts(
+        songs=SONGS,
+        resumed=number == 1,
+        train_seconds=60.0 + number,
+        seconds=100.0 + number,
+        fhe_costs=costs,
+        fhe_compute_seconds=[1.0, 2.0, 3.0 + number],
+    )
+    return table.rows, facts
 
 
 @pytest.fixture
@@ -84,9 +88,9 @@ def evaluation(tmp_path, monkeypatch):
         split.save(run.path("split.json"))
         run.write_json("catalogue.json", {"usable": 12, "skipped": [{"id": "z", "reason": "?"}]})
         folder = tmp_path / name / "evaluation"
-        plan = Plan(config, folder, ("conditions",), FOLDS, FoldSettings(3, False, False))
+        plan = Plan(config, folder, ("conditions",), FOLDS, Systems(3, False, False))
         for number, (fold, _) in enumerate(plan.fold_names()):
-            made_up_fold(split, number, accuracy).save(plan.fold_file(fold))
+            write_fold(plan.fold_file(fold), *made_up_fold(split, number, accuracy))
         return plan, reports.make_report(plan, [], "hushtune evaluate made-up")
 
     return make
@@ -104,9 +108,11 @@ def test_every_figure_of_known_folds(evaluation):
     assert quantized.track_top1["t0"] == 1.0 and quantized.track_top1["t7"] == 0.5
     rejection = quantized.rejection
     assert rejection.unknown_rejected.value == rejection.unknown_accepted.value == 0.5
-    assert rejection.known_lost.value == 0.0
-    assert rejection.found_and_accepted.value == pytest.approx(0.75)
-    assert rejection.dir_1.value == pytest.approx(0.75) and rejection.alarms_1.value == 0.0
+    assert rejection.falsely_rejected.value == 0.0
+    assert rejection.correctly_identified.value == pytest.approx(0.75)
+    assert (
+        rejection.dir_1.value == pytest.approx(0.75) and rejection.dir_1_false_alarms.value == 0.0
+    )
     assert rejection.auroc.value == 1.0
     assert quantized.top1.low < 0.75 < quantized.top1.high
     (agreement,) = protocol.agreements
@@ -182,9 +188,10 @@ def test_other_reports_are_refused(tmp_path, content, message):
         reports.read_report(tmp_path)
 
 
-def test_a_damaged_fold_is_named(evaluation):
+@pytest.mark.parametrize("name", ["conditions-01.json", "conditions-01.csv.gz"])
+def test_a_damaged_fold_is_named(evaluation, name):
     plan, _ = evaluation()
-    path = plan.fold_file("conditions-01")
+    path = plan.folder / "folds" / name
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunError, match="conditions-01.npz: not a fold that can be read"):
+    with pytest.raises(RunError, match=f"{name}: not a fold that can be read"):
         reports.make_report(plan, [], "x")

@@ -4,16 +4,16 @@ import shutil
 import pytest
 import yaml
 from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
-from hushtune.eval.sweep.frontier import (
-    Frontier,
-    best,
-    compact,
-    read_frontier,
-    render,
-    write_frontier,
-)
-from hushtune.eval.sweep.sweep import load_sweep, run_sweep
+from hushtune.eval.sweep.frontier import best, read_sweep, render, write_sweep
+from hushtune.eval.sweep.schema import SweepResult
+from hushtune.eval.sweep.settings import load_sweep
+from hushtune.eval.sweep.sweep import run_sweep
 from hushtune.support.errors import CompileError, ConfigError
+
+REPORTS = {
+    name: PACKAGE_FOLDER.parent / "docs/reference" / file
+    for name, file in {"corpus": "FRONTIER.md", "pipelines": "PIPELINES.md"}.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def file(linear_run, tmp_path_factory):
     (folder / "base.yaml").write_text(dump_config(config))
     (folder / "runs").mkdir()
     (folder / "runs" / ".cache").symlink_to(linear_run.cache)
-    points = [
+    variants = [
         {"name": "base"},
         {
             "name": "bits-9",
@@ -33,7 +33,7 @@ def file(linear_run, tmp_path_factory):
             "changes": {"fhe": {"response_bits": 9}},
         },
     ]
-    sweep = {"title": "Two", "base": "base.yaml", "encrypted_clips": 4, "points": points}
+    sweep = {"title": "Two", "base": "base.yaml", "encrypted_clips": 4, "variants": variants}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
     return folder / "sweep.yaml"
 
@@ -46,13 +46,13 @@ def frontier(file):
     return frontier
 
 
-def test_points_are_measured_in_real_fhe(frontier):
-    base, shorter = frontier.points
+def test_variants_are_measured_in_real_fhe(frontier):
+    base, shorter = frontier.variants
     assert (base.encrypted_clips, shorter.encrypted_clips) == (4, 3)
-    assert base.pbs == 0 and base.image_values == 200
-    assert base.quantized_figures.top1 > 0.9
-    assert base.encrypted_agrees == 1, "a circuit without look-ups is exact"
-    assert base.quantized_figures == shorter.quantized_figures
+    assert base.pbs == 0 and base.features == 200
+    assert base.quantized_accuracy.top1 > 0.9
+    assert base.encrypted_agrees == 1, "a circuit without PBS is exact"
+    assert base.quantized_accuracy == shorter.quantized_accuracy
     assert base.response_bytes / shorter.response_bytes == pytest.approx(20 / 9, rel=0.03)
     assert 0 < base.compute_seconds < 5
     assert base.evaluation_key_bytes < 1000
@@ -63,127 +63,124 @@ def test_a_finished_sweep_measures_nothing_again(file, frontier):
         raise AssertionError(message)
 
     again = run_sweep(load_sweep(file), announce=refuse)
-    assert again.points == frontier.points
+    assert again.variants == frontier.variants
 
 
-def test_points_of_a_published_page_are_not_measured_again(file, frontier, tmp_path):
-    write_frontier(frontier, tmp_path / "PAGE.md")
-    published = read_frontier(tmp_path / "PAGE.md")
+def test_variants_of_a_published_report_are_not_measured_again(file, frontier, tmp_path):
+    write_sweep(frontier, tmp_path / "PAGE.md")
+    published = read_sweep(tmp_path / "PAGE.md")
 
     def refuse(message):
         raise AssertionError(message)
 
     elsewhere = tmp_path / "elsewhere"
     again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
-    assert again.points == frontier.points
-    points = [elsewhere_measured(point) for point in published.points]
-    published = published.model_copy(update={"points": points})
+    assert again.variants == frontier.variants
+    variants = [elsewhere_measured(variant) for variant in published.variants]
+    published = published.model_copy(update={"variants": variants})
     again = run_sweep(load_sweep(file), folder=elsewhere, published=published, announce=refuse)
-    assert again.points == points, "with the machine they came from"
-    assert read_frontier(tmp_path / "NOTHING.md") is None
+    assert again.variants == variants, "with the machine they came from"
+    assert read_sweep(tmp_path / "NOTHING.md") is None
 
 
-def test_a_finished_point_can_be_measured_again(file, frontier, tmp_path):
+def test_a_finished_variant_can_be_measured_again(file, frontier, tmp_path):
     sweep, messages = load_sweep(file), []
     copy = shutil.copytree(sweep.folder, tmp_path / "copy")
-    name = frontier.points[0].name
+    name = frontier.variants[0].name
     again = run_sweep(sweep, folder=copy, only=(name,), again=True, announce=messages.append)
-    first, *others = again.points
-    assert any(message.startswith(f"Point {name} ") for message in messages)
-    assert first.compute_seconds != frontier.points[0].compute_seconds
-    assert first.quantized_figures == frontier.points[0].quantized_figures, "not trained again"
-    assert first.train_seconds == frontier.points[0].train_seconds
-    assert others == frontier.points[1:]
+    first, *others = again.variants
+    assert any(message.startswith(f"Variant {name} ") for message in messages)
+    assert first.compute_seconds != frontier.variants[0].compute_seconds
+    assert first.quantized_accuracy == frontier.variants[0].quantized_accuracy, "not trained again"
+    assert first.train_seconds == frontier.variants[0].train_seconds
+    assert others == frontier.variants[1:]
 
 
-def test_a_changed_point_alone_is_measured_again(file, frontier, tmp_path):
+def test_a_changed_variant_alone_is_measured_again(file, frontier, tmp_path):
     sweep = yaml.safe_load(file.read_text())
-    sweep["points"][1]["changes"]["fhe"]["response_bits"] = 12
+    sweep["variants"][1]["changes"]["fhe"]["response_bits"] = 12
     changed = file.with_name("changed.yaml")
     changed.write_text(yaml.safe_dump(sweep))
     messages = []
     folder = load_sweep(file).folder
     again = run_sweep(load_sweep(changed), folder=folder, announce=messages.append)
-    assert again.points[0] == frontier.points[0]
-    assert again.points[1].response_bytes > frontier.points[1].response_bytes
-    assert not any(message.startswith("Point base") for message in messages)
+    assert again.variants[0] == frontier.variants[0]
+    assert again.variants[1].response_bytes > frontier.variants[1].response_bytes
+    assert not any(message.startswith("Variant base") for message in messages)
 
 
-def test_a_point_that_does_not_compile_is_told_and_the_others_stay(
+def test_a_variant_that_does_not_compile_is_told_and_the_others_stay(
     file, frontier, tmp_path, monkeypatch
 ):
     def refuse(*_):
         raise CompileError("Concrete cannot compile this network.")
 
-    monkeypatch.setattr("hushtune.eval.sweep.sweep._measure", refuse)
+    monkeypatch.setattr("hushtune.eval.sweep.sweep.measure_variant", refuse)
     data = yaml.safe_load(file.read_text())
-    data["points"] = [{"name": "wide", "changes": {"fhe": {"p_error": 0.5}}}, data["points"][0]]
+    data["variants"] = [{"name": "wide", "changes": {"fhe": {"p_error": 0.5}}}, data["variants"][0]]
     changed = file.with_name("wide.yaml")
     changed.write_text(yaml.safe_dump(data))
     folder = load_sweep(file).folder
     result = run_sweep(load_sweep(changed), folder=folder, announce=[].append)
-    assert result.points == frontier.points[:1]
+    assert result.variants == frontier.variants[:1]
     assert "cannot compile" in result.failed["wide"]
-    write_frontier(result, tmp_path / "F.md")
+    write_sweep(result, tmp_path / "F.md")
     assert "wide: does not compile" in (tmp_path / "F.md").read_text()
 
 
-def test_the_page_shows_every_point(frontier, tmp_path):
-    write_frontier(frontier, tmp_path / "FRONTIER.md")
+def test_the_report_shows_every_variant(frontier, tmp_path):
+    write_sweep(frontier, tmp_path / "FRONTIER.md")
     page = (tmp_path / "FRONTIER.md").read_text()
     assert "| bits-9 |" in page or "| **bits-9** |" in page
     assert page.startswith("# Two") and "nine bits" in page
     assert (tmp_path / "frontier" / "frontier.png").stat().st_size > 20_000
-    stored = Frontier.model_validate_json((tmp_path / "frontier" / "frontier.json").read_bytes())
+    stored = SweepResult.model_validate_json((tmp_path / "frontier" / "frontier.json").read_bytes())
     assert stored == frontier
-    assert "/" not in json.dumps(stored.model_dump()["points"]).replace("\\/", ""), "no paths"
+    assert "/" not in json.dumps(stored.model_dump()["variants"]).replace("\\/", ""), "no paths"
 
 
 def test_numbers_have_no_ranking_to_show(frontier, tmp_path):
-    number = frontier.points[1].model_copy(update={"name": "n", "answer": "number"})
-    both = frontier.model_copy(update={"points": [frontier.points[0], number]})
-    write_frontier(both, tmp_path / "FRONTIER.md")
+    number = frontier.variants[1].model_copy(update={"name": "n", "answer": "number"})
+    both = frontier.model_copy(update={"variants": [frontier.variants[0], number]})
+    write_sweep(both, tmp_path / "FRONTIER.md")
     (row,) = [
         line
         for line in (tmp_path / "FRONTIER.md").read_text().splitlines()
         if line.startswith("| n |")
     ]
-    assert row.count("| - ") == 7 and f"{number.quantized_figures.found:.1%}" in row
-    assert best(both.points) == {frontier.points[0].name}
-    (row,) = [line for line in compact(both).splitlines() if "(`n`)" in line]
-    assert row.count("| - ") == 2
+    assert row.count("| - ") == 7 and f"{number.quantized_accuracy.correctly_identified:.1%}" in row
+    assert best(both.variants) == {frontier.variants[0].name}
 
 
 def test_the_frontier_is_what_nothing_beats(frontier):
-    def point(name, dir, seconds):
-        figures = frontier.points[0].quantized_figures.model_copy(update={"dir_on_test": dir})
-        changes = {"name": name, "quantized_figures": figures, "compute_seconds": seconds}
-        return frontier.points[0].model_copy(update=changes)
+    def variant(name, dir, seconds):
+        figures = frontier.variants[0].quantized_accuracy.model_copy(update={"dir_1_on_test": dir})
+        changes = {"name": name, "quantized_accuracy": figures, "compute_seconds": seconds}
+        return frontier.variants[0].model_copy(update=changes)
 
-    points = [point("a", 0.9, 1.0), point("b", 0.8, 2.0), point("c", 0.95, 3.0)]
-    assert best(points) == {"a", "c"}
-    apart = point("d", 0.99, 0.1).model_copy(update={"encrypted_agrees": 0.6})
-    assert best([*points, apart]) == {"a", "c"}, "its figures are not those of real FHE"
-    smaller = point("e", 0.99, 0.1).model_copy(update={"songs": points[0].songs - 1})
-    assert best([*points, smaller]) == {"a", "c", "e"}, "fewer songs are no match"
-    assert best([*points, elsewhere_measured(point("d", 0.99, 0.1))]) == {"a", "c"}, (
+    variants = [variant("a", 0.9, 1.0), variant("b", 0.8, 2.0), variant("c", 0.95, 3.0)]
+    assert best(variants) == {"a", "c"}
+    apart = variant("d", 0.99, 0.1).model_copy(update={"encrypted_agrees": 0.6})
+    assert best([*variants, apart]) == {"a", "c"}, "its figures are not those of real FHE"
+    smaller = variant("e", 0.99, 0.1).model_copy(update={"songs": variants[0].songs - 1})
+    assert best([*variants, smaller]) == {"a", "c", "e"}, "fewer songs are no match"
+    assert best([*variants, elsewhere_measured(variant("d", 0.99, 0.1))]) == {"a", "c"}, (
         "another's seconds"
     )
 
 
-def elsewhere_measured(point):
-    other = point.machine.model_copy(update={"processor": "Another"})
-    return point.model_copy(update={"machine": other})
+def elsewhere_measured(variant):
+    other = variant.machine.model_copy(update={"processor": "Another"})
+    return variant.model_copy(update={"machine": other})
 
 
-def test_points_from_another_machine_are_marked(frontier):
-    first, second = frontier.points
-    points = [first, elsewhere_measured(second), first.model_copy(update={"name": "third"})]
-    mixed = frontier.model_copy(update={"points": points})
-    page, table = render(mixed, "frontier.png"), compact(mixed)
+def test_variants_from_another_machine_are_marked(frontier):
+    first, second = frontier.variants
+    variants = [first, elsewhere_measured(second), first.model_copy(update={"name": "third"})]
+    mixed = frontier.model_copy(update={"variants": variants})
+    page = render(mixed, "frontier.png")
     assert "| bits-9 [1] |" in page and "[1] Another, " in page
-    assert "(`bits-9`) [1] |" in table and "[1] Another, " in table
-    assert "[1]" not in render(frontier, "frontier.png") + compact(frontier)
+    assert "[1]" not in render(frontier, "frontier.png")
 
 
 @pytest.mark.parametrize(
@@ -195,21 +192,33 @@ def test_points_from_another_machine_are_marked(frontier):
         ("corpus-network", "network"),
     ],
 )
-def test_the_named_configurations_are_points_of_the_corpus_sweep(name, of):
+def test_the_named_configurations_are_variants_of_the_corpus_sweep(name, of):
     sweep = load_sweep(PACKAGE_FOLDER / "sweeps" / "corpus.yaml")
-    points = {p.name: c for p, c in zip(sweep.file.points, sweep.configs, strict=True)}
-    assert load_config(name).model_copy(update={"name": points[of].name}) == points[of]
+    variants = {p.name: c for p, c in zip(sweep.file.variants, sweep.configs, strict=True)}
+    assert load_config(name).model_copy(update={"name": variants[of].name}) == variants[of]
+
+
+@pytest.mark.parametrize("name", ["corpus", "pipelines"])
+def test_published_variants_have_the_settings_of_their_sweep(name):
+    sweep = load_sweep(PACKAGE_FOLDER / "sweeps" / f"{name}.yaml")
+    published = read_sweep(REPORTS[name])
+    everything = run_sweep(sweep, published=published, announce=[].append)
+    assert everything.variants == published.variants, "none would be measured again"
+    assert REPORTS[name].read_text("utf-8") == render(
+        published, f"{REPORTS[name].stem.lower()}/frontier.png"
+    )
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"points": []}, "points"),
-        ({"points": [{"name": "a"}, {"name": "a"}]}, "'a' is given twice"),
-        ({"points": [{"name": "a", "changes": {"sede": 1}}]}, "Did you mean 'seed'"),
-        ({"points": [{"name": "../a"}]}, "points.0.name"),
+        ({"variants": []}, "variants"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "'a' is given twice"),
+        ({"variants": [{"name": "a", "changes": {"sede": 1}}]}, "Did you mean 'seed'"),
+        ({"variants": [{"name": "../a"}]}, "variants.0.name"),
         ({"base": "nothing.yaml"}, "nothing.yaml: cannot be read"),
-        ({"pionts": []}, "pionts"),
+        ({"variant": []}, "variant: "),
+        ({"points": []}, "points: was renamed to variants"),
     ],
 )
 def test_a_wrong_file_is_told(file, tmp_path, changes, message):
@@ -220,6 +229,6 @@ def test_a_wrong_file_is_told(file, tmp_path, changes, message):
         load_sweep(tmp_path / "sweep.yaml")
 
 
-def test_an_unknown_point_is_told(file):
-    with pytest.raises(ConfigError, match="no such point. There are: base, bits-9"):
+def test_an_unknown_variant_is_told(file):
+    with pytest.raises(ConfigError, match="no such variant. There are: base, bits-9"):
         run_sweep(load_sweep(file), only=("bass",))

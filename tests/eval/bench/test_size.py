@@ -3,7 +3,7 @@ import os
 import time
 
 import pytest
-from hushtune.eval.bench.cost import CostRow, measure_costs
+from hushtune.eval.bench.size import measure_costs
 from hushtune.support.errors import ConfigError
 
 CORES = sorted({1, len(os.sched_getaffinity(0))})
@@ -16,7 +16,7 @@ def measured(tiny_config, tmp_path_factory):
     said = []
     rows = measure_costs(tiny_config, [3, 5], folder, cores=CORES, queries=1, announce=said.append)
     assert len(said) == len(rows)
-    return folder, [CostRow.model_validate(row) for row in rows]
+    return folder, rows
 
 
 def test_rows_are_plausible(measured):
@@ -49,8 +49,8 @@ def test_without_look_ups_concretes_own_code_is_timed_beside(tiny_config, tmp_pa
     network = tiny_config.network.model_copy(update={"layers": ()})
     config = tiny_config.model_copy(update={"network": network})
     (row,) = measure_costs(config, [40], tmp_path, cores=[1], queries=2)
-    assert row["pbs"] == 0
-    assert 0 < row["compute_seconds"] < 60 and 0 < row["concrete_seconds"] < 60
+    assert row.pbs == 0
+    assert 0 < row.compute_seconds < 60 and 0 < row.concrete_seconds < 60
 
 
 def test_only_rows_stay_in_the_folder(measured):
@@ -65,7 +65,7 @@ def test_a_second_call_reuses_the_files(measured, tiny_config):
     started = time.perf_counter()
     again = measure_costs(tiny_config, [3, 5], folder, cores=CORES, queries=1)
     assert time.perf_counter() - started < 0.5
-    assert [CostRow.model_validate(row) for row in again] == rows
+    assert again == rows
 
 
 def test_a_failure_is_a_row_and_is_not_kept(tiny_config, tmp_path):
@@ -73,9 +73,9 @@ def test_a_failure_is_a_row_and_is_not_kept(tiny_config, tmp_path):
     network = tiny_config.network.model_copy(update=too_wide)
     config = tiny_config.model_copy(update={"network": network})
     (row,) = measure_costs(config, [3], tmp_path, cores=[1], queries=1)
-    assert row["error"].startswith("compile: ") and "\n" not in row["error"]
-    assert "cannot compile this network" in row["error"]
-    assert row["compute_seconds"] is None
+    assert row.error.startswith("compile: ") and "\n" not in row.error
+    assert "cannot compile this network" in row.error
+    assert row.compute_seconds is None
     assert not list(tmp_path.iterdir())
 
 

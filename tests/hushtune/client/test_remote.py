@@ -1,7 +1,6 @@
 """The client library against live servers."""
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,16 +16,15 @@ from pathlib import Path
 import pytest
 from hushtune.fhe.client import Client
 from hushtune.fhe.envelope import KEY_ID
-from hushtune.support.errors import ArtifactError, AudioError, KeyFileError, ServiceError
+from hushtune.support.errors import AudioError, KeyFileError, ServiceError
 
 from hushtune.client import AsyncRemoteClient, RemoteClient
 from hushtune.client.address import Address
 from hushtune.client.keys import Renewal, ServiceKeys
-from hushtune.client.part import check_client_zip, keep_part, unpack
 from hushtune.client.transport import Transport
 from hushtune.folders import cache_folder, data_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -99,15 +96,17 @@ def test_another_artifact_is_noticed_and_everything_made_anew(
         remote.prepare()
         right, (upload,) = remote._remote._client, remote._remote._keys.uploads()
         wrong = Client(tiny_artifact)
-        wrong.artifact.manifest["id"] = "0" * 64
+        wrong.artifact.manifest = wrong.artifact.manifest.model_copy(update={"name": "other"})
         wrong.create_keys()
+        assert wrong.artifact.id != right.artifact.id
         for known in (upload, "x" * 43):  # the service refuses the query, or knows no such keys
             path = tmp_path / f"{known}.keys"
             wrong.save_keys(path)
-            remote._remote._client = wrong
-            remote._remote._keys = ServiceKeys(path, live.url, wrong.artifact.id, Renewal())
-            remote._remote._keys.take(wrong, lambda: wrong, queries=0)
-            remote._remote._keys.note_upload(wrong.key_id, known)
+            keys = ServiceKeys(path, live.url, wrong.artifact.id, Renewal())
+            keys.take(wrong, lambda: wrong, queries=0)
+            keys.note_upload(wrong.key_id, known)
+            remote._remote._client, remote._remote._keys = wrong, keys
+            remote._remote._served = wrong.artifact.id.hex()
             assert remote.identify(tiny_clips[0][1]).text == tiny_clips[0][0]
             assert remote._remote._client.artifact.id == right.artifact.id
 
@@ -334,78 +333,6 @@ def test_other_services_are_told_from_ours(scripted, body):
         remote.info()
 
 
-def changed_client_zip(artifact: Path, target: Path, name: str, change) -> Path:
-    """A copy of an artifact's client.zip with one file changed."""
-    with (
-        zipfile.ZipFile(artifact / "client" / "client.zip") as old,
-        zipfile.ZipFile(target, "w") as new,
-    ):
-        for entry in old.namelist():
-            text = old.read(entry).decode()
-            new.writestr(entry, change(text) if entry == name else text)
-    return target
-
-
-SPECS, QUANTIZERS = "client.specs.json", "serialized_processing.json"
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "told"),
-    [
-        (SPECS, lambda t: re.sub(r'"variance":\s*[\d.e-]+', '"variance": 0', t), "is weak"),
-        (SPECS, lambda t: re.sub(r'("variance":\s*[\d.]+e-)(\d+)', r"\g<1>99", t), "is weak"),
-        (SPECS, lambda t: re.sub(r'"lweDimension":\s*\d+', '"lweDimension": 300', t), "is weak"),
-        (SPECS, lambda t: t.replace("lweCiphertext", "plaintext"), "not encrypted"),
-        (SPECS, lambda t: t.replace('"binary"', '"ternary"'), "keys are not of the kind"),
-        (QUANTIZERS, lambda t: t.replace("UniformQuantizer", "sklearn_model"), "sklearn_model"),
-        (QUANTIZERS, lambda t: t.replace('"type_name": "type"', '"type_name": "x"'), "unknown"),
-    ],
-)
-def test_a_client_part_that_would_betray_its_user_is_refused(
-    tiny_artifact, tmp_path, name, change, told
-):
-    good = tiny_artifact / "client" / "client.zip"
-    check_client_zip(good)
-    bad = changed_client_zip(tiny_artifact, tmp_path / "bad.zip", name, change)
-    assert bad.read_bytes() != good.read_bytes()
-    with pytest.raises(ArtifactError, match=told):
-        check_client_zip(bad)
-
-
-def test_a_client_part_of_another_hash_or_form_is_refused(tmp_path):
-    data = b"no zip"
-    with pytest.raises(ArtifactError, match="does not match its SHA-256"):
-        keep_part(data, "0" * 64, tmp_path, "http://x")
-    with pytest.raises(ArtifactError, match="http://x: its client part is not one"):
-        keep_part(data, hashlib.sha256(data).hexdigest(), tmp_path, "http://x")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_client_part_with_a_file_that_its_id_does_not_cover_is_refused(tiny_artifact, tmp_path):
-    def part(*more):
-        with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
-            for name in ("manifest.json", "client/client.zip", "client/statistics.npy", *more):
-                path = tiny_artifact / name
-                archive.writestr(name, path.read_bytes() if path.exists() else b"x")
-        return (tmp_path / "part.zip").read_bytes()
-
-    def keep(data):
-        return keep_part(data, hashlib.sha256(data).hexdigest(), tmp_path / "parts", "http://x")
-
-    assert (keep(part()) / "client" / "client.zip").is_file()
-    with pytest.raises(ArtifactError, match=r"do not trust.*\['client/selected.npy'\]"):
-        keep(part("client/selected.npy"))
-
-
-def test_a_client_part_cannot_write_outside_of_its_folder(tmp_path):
-    bad = tmp_path / "bad.zip"
-    with zipfile.ZipFile(bad, "w") as archive:
-        archive.writestr("../../escaped", "x")
-    with pytest.raises(Exception, match="outside of it"):
-        unpack(bad.read_bytes(), tmp_path / "in")
-    assert not (tmp_path / "escaped").exists()
-
-
 def test_identify_from_the_command_line(live, tiny_clips, tmp_path):
     command = [sys.executable, "-m", "hushtune", "identify", "--server", live.url, "--json"]
     paths = [str(path) for _, path in tiny_clips[:2]]
@@ -437,7 +364,7 @@ def test_listening_without_a_microphone_is_explained(live, monkeypatch):
 
 
 def test_the_package_has_its_page(tmp_path):
-    static = Path(__file__).parents[2] / "hushtune" / "app" / "static"
+    static = Path(__file__).parents[3] / "hushtune" / "app" / "static"
     assert {path.name for path in static.iterdir()} == {
         "index.html", "page.js", "recorder.js", "style.css",
     }  # fmt: skip
