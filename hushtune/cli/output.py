@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from hushtune.support.errors import ArtifactError, RunError
+from hushtune.support.text import plain
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(text: str) -> None:
     """A line for people, beside the results."""
-    messages.print(text, markup=False)
+    messages.print(plain(text, keep="\n\t"), markup=False)
 
 
 @contextmanager
