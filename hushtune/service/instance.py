@@ -13,6 +13,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+import psutil
+
 SHARED_MEMORY = Path("/dev/shm")
 _LEFT_BEHIND = re.compile(
     r"(?:__KMP_REGISTERED_LIB_|joblib_memmapping_folder_|sem\.loky-)(\d+)\D.*"
@@ -82,7 +84,14 @@ def _processes(folder: Path) -> set[int]:
         pids = {int(line) for line in (folder / "processes").read_text("ascii").split()}
     except (OSError, ValueError):
         return set()
-    return {pid for pid in pids if not Path(f"/proc/{pid}").exists()}
+    return {pid for pid in pids if not _is_alive(pid)}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _is_locked(path: Path) -> bool:
