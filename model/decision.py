@@ -1,9 +1,9 @@
 """From logits to an answer: which song, how probable, or none of the catalogue.
 
-The network's own "unknown" logit rejects songs it resembles nothing of, but is timid in noise. A
-better verdict comes from four numbers of the logits, weighed by a logistic regression on clips of
-songs that training never saw (Platt 1999): the best song's logit, how far the second falls behind,
-the "unknown" logit, and how widely the songs' logits spread.
+The network's own "unknown" logit rejects songs that resemble no known one, but is unreliable in
+noise. A better open-set decision takes four numbers of the logits, weighted by a logistic
+regression on clips of songs that training never saw (Platt 1999): the best song's logit, its margin
+over the second, the "unknown" logit, and the deviation over the songs' logits.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,10 +17,10 @@ from ..support.arrays import Array
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict's parameters; they travel in the artifact.
+    """The parameters of the open-set decision; they travel in the artifact.
 
     Attributes:
-        weights: of the four features, see `features`.
+        weights: of the four features, see `logit_features`.
         intercept: shifted so that the chosen share of unknown clips has a probability above 0.5
             of being known.
         temperature: divides the songs' logits before their softmax (Guo et al. 2017).
@@ -32,7 +32,7 @@ class Decision:
 
     def score(self, logits: Array) -> Array:
         """Log-odds that a clip is of a known song: [clips, classes] -> [clips]; accept from 0."""
-        result: Array = features(logits) @ np.asarray(self.weights) + self.intercept
+        result: Array = logit_features(logits) @ np.asarray(self.weights) + self.intercept
         return result
 
     def probabilities(self, logits: Array) -> Array:
@@ -56,8 +56,8 @@ class Decision:
         return Decision(tuple(data["weights"]), data["intercept"], data["temperature"])
 
 
-def features(logits: Array) -> Array:
-    """What the verdict looks at.
+def logit_features(logits: Array) -> Array:
+    """What the decision looks at.
 
     Args:
         logits: float [clips, songs + 1], "unknown" last.

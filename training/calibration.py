@@ -1,4 +1,4 @@
-"""Calibrating the verdict "unknown" on songs that training never saw.
+"""Calibrating the open-set decision on songs that training never saw.
 
 Clips of unknown tracks and of known songs, made as test clips are but with sounds of the training
 side, set the weights of `hushtune.model.decision`. A third of the unknown tracks do not teach a
@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from ..model.decision import Decision, features
+from ..model.decision import Decision, logit_features
 from ..model.network import network_logits
 from ..support.arrays import Array
 from ..support.errors import RunError
@@ -48,7 +48,7 @@ def cross_fitted(images: Tensor, places: Array, weights: Tensor) -> Array:
 
 
 def calibration_logits(run: Run) -> tuple[Array, dict[str, Array]]:
-    """What a trained run's networks say of clips such as the verdict will be asked about.
+    """What a trained run's networks say of clips such as the decision will be asked about.
 
     Returns:
         labels int [clips], and the logits of ``float`` and ``quantized``, float [clips, classes].
@@ -93,7 +93,7 @@ def calibration_logits(run: Run) -> tuple[Array, dict[str, Array]]:
 
 
 def calibrate(logits: Array, labels: Array, false_alarms: float) -> Decision:
-    """Fit the verdict of a trained network.
+    """Fit the open-set decision of a trained network.
 
     Args:
         logits: of calibration clips, float [clips, classes].
@@ -101,13 +101,13 @@ def calibrate(logits: Array, labels: Array, false_alarms: float) -> Decision:
         false_alarms: share of unknown clips that may be taken for a known song.
 
     Returns:
-        The verdict's parameters.
+        The decision's parameters.
     """
     known = labels < logits.shape[1] - 1
     fitted = LogisticRegression(C=100.0, class_weight="balanced", max_iter=1000)
-    fitted.fit(features(logits), known)
+    fitted.fit(logit_features(logits), known)
     weights = tuple(float(weight) for weight in fitted.coef_[0])
-    score = features(logits) @ np.asarray(weights)
+    score = logit_features(logits) @ np.asarray(weights)
     threshold = np.quantile(score[~known], 1 - false_alarms)
     return Decision(weights, -float(threshold), _temperature(logits[known], labels[known]))
 

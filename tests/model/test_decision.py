@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hushtune.model.decision import Decision, features
+from hushtune.model.decision import Decision, logit_features
 
 DECISION = Decision((2.0, 1.0, -1.0, -0.5), -3.0, 0.5)
 LOGITS = np.random.default_rng(0).standard_normal((50, 9))
@@ -15,7 +15,7 @@ def test_probabilities_sum_to_one_and_follow_the_verdict():
 
 
 def test_features_are_best_gap_unknown_and_spread():
-    row = features(np.array([[1.0, 5.0, 2.0, 0.0, -3.0]]))[0]
+    row = logit_features(np.array([[1.0, 5.0, 2.0, 0.0, -3.0]]))[0]
     assert row == pytest.approx([5, 3, -3, np.std([1, 5, 2, 0])])
 
 

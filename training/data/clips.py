@@ -94,7 +94,7 @@ class ClipImages:
 def list_calibration_clips(
     config: Config, split: Split, unknown: Sequence[Track]
 ) -> list[TestClip]:
-    """Clips to set the verdict by, of known tracks and of `unknown` ones.
+    """Clips to calibrate the open-set decision by, of known tracks and of `unknown` ones.
 
     About `CALIBRATION_CLIPS` of each kind, in equal shares of all its tracks: at least one of a
     track, at most `CLIPS_OF_A_TRACK`.
