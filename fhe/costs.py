@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def measure_query(
 def median_costs(costs: Sequence[QueryCosts]) -> QueryCosts:
     """The median of every cost over some queries; None where no query has it."""
 
-    def median(name: str) -> float | None:
+    def median(name: str) -> Any:
         values = [value for one in costs if (value := getattr(one, name)) is not None]
         if not values:
             return None

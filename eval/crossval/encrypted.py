@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def _add_classes(
 
 def _circuit_digest(run: Run, manifest: Manifest) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
-    number = None if manifest.number is None else manifest.number.to_json()
-    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions]
-    settings.append(f"server/{LINEAR}" in manifest.files)
+    number = None if manifest.number is None else asdict(manifest.number)
+    matrix = f"server/{LINEAR}" in manifest.files
+    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions, matrix]
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())

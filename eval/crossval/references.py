@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...model.audio import read_audio
@@ -45,13 +46,13 @@ class Reference:
     """
 
     landmarks: Landmarks
-    clean: np.ndarray
-    noisy: np.ndarray
+    clean: NDArray[np.float32]
+    noisy: NDArray[np.float32]
     groups: tuple[int, ...]
     seconds: float
     silent_share: float
 
-    def rows(self, config: Config) -> np.ndarray:
+    def rows(self, config: Config) -> NDArray[np.float32]:
         """The MFCC windows that the config's fold may train on: float32 [windows, 20]."""
         noisy = next(
             part
@@ -69,7 +70,7 @@ def prepare_references(tracks: tuple[Track, ...], config: Config, cache: Path) -
     """The references of tracks, made where the cache lacks them."""
     of = config.sound_groups
     # two groups each, so that every fold finds one that it does not test with
-    groups = [(place % of, (place + 1) % of) for place in range(len(tracks))]
+    groups: list[tuple[int, ...]] = [(place % of, (place + 1) % of) for place in range(len(tracks))]
     if config.fold is None:
         groups = [(1,)] * len(tracks)
     paths = parallel_map(
@@ -139,7 +140,7 @@ def _load(path: Path) -> Reference:
         )
 
 
-def _silent_share(wave: np.ndarray) -> float:
+def _silent_share(wave: NDArray[np.float32]) -> float:
     whole = len(wave) // FRAME_SAMPLES * FRAME_SAMPLES
     level = np.sqrt(np.square(wave[:whole].reshape(-1, FRAME_SAMPLES)).mean(1) + 1e-12)
     return float((20 * np.log10(level / level.max()) < QUIET_DB).mean())

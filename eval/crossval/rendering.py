@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...model.features import Features, Places, make_front_end
 from ...support.parallel import parallel_map
 from ...training.data.clips import TestClip, clip_images, clip_renderer
 from ...training.run import Run
+from ..arrays import Floats, Ints
 from ..baselines.landmarks import LandmarkIndex, landmarks
 from ..baselines.mfcc import mfcc_windows
 from ..metrics import RANKED
@@ -36,9 +38,9 @@ class ClipFeatures:
     """
 
     images: torch.Tensor
-    mfcc: list[np.ndarray]
-    landmark_top: np.ndarray
-    landmark_score: np.ndarray
+    mfcc: list[NDArray[np.float32]]
+    landmark_top: Ints
+    landmark_score: Floats
     landmark_seconds: float
 
 
