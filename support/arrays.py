@@ -51,11 +51,12 @@ def read_array(path: Path, shape: tuple[int, ...], dtype: type[Number]) -> NDArr
 
 def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, Fortran's order, type: of an ``.npy`` file, which then stands before its values."""
-    version = npy.read_magic(file)
+    untyped: Any = npy
+    version = untyped.read_magic(file)
     if version == (1, 0):
-        header = npy.read_array_header_1_0(file)
+        header = untyped.read_array_header_1_0(file)
     elif version == (2, 0):
-        header = npy.read_array_header_2_0(file)
+        header = untyped.read_array_header_2_0(file)
     else:
         raise ValueError(f"version {version}")
     shape, fortran, kind = header

@@ -3,11 +3,13 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
-def save_tensors(path: Path, state: dict) -> None:
+def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """`torch.save`, atomically."""
     import torch  # which a client does without
 
@@ -86,13 +88,13 @@ def save_tensors(path: Path, state: dict) -> None:
         torch.save(state, partial)
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: NDArray[Any]) -> None:
     """`numpy.save`, atomically."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, array)
 
 
-def read_json_lines(path: Path) -> list[dict]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a log of JSON objects; one cut off when a process was killed is passed over."""
     lines = []
     for text in path.read_text("utf-8").splitlines():

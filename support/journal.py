@@ -4,8 +4,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .files import read_json_lines
 
@@ -22,14 +24,14 @@ class Journal:
     path: Path
     circuit: str
 
-    def read(self) -> dict[str, dict]:
-        """What is on file, by `digest_of` the image; a line cut off by a crash is passed over."""
+    def read(self) -> dict[str, dict[str, Any]]:
+        """What is on file, by `digest_of` the features; lines that a crash cut off are left out."""
         lines = read_json_lines(self.path) if self.path.exists() else []
-        return {line["image"]: line for line in lines if line["circuit"] == self.circuit}
+        return {line["features"]: line for line in lines if line["circuit"] == self.circuit}
 
-    def add(self, image: np.ndarray, line: dict) -> None:
-        """Append what the circuit gave for an image, JSON-ready."""
-        whole = {"circuit": self.circuit, "image": digest_of(image.tobytes()), **line}
+    def add(self, features: NDArray[np.float32], line: dict[str, Any]) -> None:
+        """Append what the circuit gave for a clip's features, JSON-ready."""
+        whole = {"circuit": self.circuit, "features": digest_of(features.tobytes()), **line}
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(whole))  # after whatever a crash has left
 

@@ -27,7 +27,8 @@ def parallel_map(
     """
     items = list(items)
     workers = min(workers or cpu_count(), max(1, len(items)))
-    results = []
+    results: list[Result] = []
+    stream: Iterable[Result]
     with progress_bar() as bar, warnings.catch_warnings():
         # joblib replaces a worker that has grown, and says so
         warnings.filterwarnings("ignore", message="A worker stopped", category=UserWarning)

@@ -36,6 +36,8 @@ KEPT_DAYS = 7
 RUN_SOURCES = ("support", "configs", "model", "training", "eval/*.py")
 """Rooms (all their modules) and patterns of the modules that shape a trained run."""
 ARTIFACT_SOURCES = (*RUN_SOURCES, "fhe")
+LONG = ("tests/hushtune/service", "tests/docs/test_tutorial.py", "tests/eval", "tests/fhe")
+"""What takes longest, as beginnings of paths: two processes that begin with it end together."""
 
 TINY = {
     "name": "tiny",
@@ -250,10 +252,15 @@ def tiny_clips(tiny_run, kept, tmp_path_factory) -> list[tuple[str, Path]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run a module's tests in one process, where they share what their fixtures make."""
+    """Run a module's tests in one process, where they share fixtures; the longest modules first."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+            item.add_marker(pytest.mark.xdist_group(_module(item)))
+    items.sort(key=lambda item: not _module(item).startswith(LONG))
+
+
+def _module(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
 
 
 @pytest.fixture(autouse=True)

@@ -10,20 +10,22 @@ import base64
 import json
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.client import Client
 from hushtune.model.audio import SUFFIXES, read_clip
 from hushtune.model.features import MelPower
 from hushtune.support.errors import HushtuneError
+from numpy.typing import NDArray
 
 from hushtune.client import AsyncRemoteClient, Progress
 
@@ -35,13 +37,23 @@ HEADER = "x-hushtune"
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 KEPT_CLIPS = 20
 """Finished identifications whose events can still be read."""
+CLIPS_AT_ONCE = 4
+"""Clips that may be read or identified at once; more are refused."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass
 class Identification:
     """One clip on its way: its events so far, and whoever waits for more."""
 
-    events: list[dict] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     done: bool = False
 
@@ -51,7 +63,7 @@ class Identification:
         self.done = kind in ("answer", "error")
         self.changed.set()
 
-    async def follow(self) -> AsyncIterator[dict]:
+    async def follow(self) -> AsyncIterator[dict[str, Any]]:
         """All events, from the first, as they come."""
         sent = 0
         while True:
@@ -71,7 +83,7 @@ def create_app(remote: AsyncRemoteClient) -> FastAPI:
         remote: the client of the service; closed when the application ends.
     """
     running: dict[str, Identification] = {}
-    tasks: set[asyncio.Task] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,24 +93,36 @@ def create_app(remote: AsyncRemoteClient) -> FastAPI:
         await asyncio.gather(*tasks, return_exceptions=True)
         await remote.close()
 
-    app = FastAPI(title="Hushtune page", lifespan=lifespan, docs_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Hushtune page",
+        lifespan=lifespan,
+        docs_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    reading = 0
 
     @app.middleware("http")
-    async def only_this_page(request: Request, call_next):
+    async def only_this_page(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         host = request.headers.get("host", "").rsplit(":", 1)[0]
         if host not in LOCAL_HOSTS:
-            return _refused(403, "This page answers on this machine alone.")
-        if request.method != "GET" and HEADER not in request.headers:
-            return _refused(403, "Only Hushtune's own page may ask this.")
-        return await call_next(request)
+            response: Response = _refused(403, "This page answers on this machine alone.")
+        elif request.method not in ("GET", "HEAD") and HEADER not in request.headers:
+            response = _refused(403, "Only Hushtune's own page may ask this.")
+        else:
+            response = await call_next(request)
+        response.headers.update(SECURITY_HEADERS)
+        return response
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
-    @app.get("/api/status")
+    @app.api_route("/api/status", methods=["GET", "HEAD"])
     async def status() -> JSONResponse:
         """What the service offers, and whether the keys are ready there."""
         try:
@@ -110,12 +134,19 @@ def create_app(remote: AsyncRemoteClient) -> FastAPI:
     @app.post("/api/clips")
     async def identify(request: Request) -> JSONResponse:
         """Take a clip (the body, an audio file) and begin to identify it."""
+        nonlocal reading
+        if reading + len(tasks) >= CLIPS_AT_ONCE:
+            return _refused(429, f"{CLIPS_AT_ONCE} clips are being identified. Wait for one.")
         suffix = Path(request.headers.get("x-name", "clip.wav")).suffix.lower()
         body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > LARGEST_CLIP_BYTES:
-                return _refused(413, f"A clip of over {LARGEST_CLIP_BYTES // 10**6} MB.")
+        reading += 1
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > LARGEST_CLIP_BYTES:
+                    return _refused(413, f"A clip of over {LARGEST_CLIP_BYTES // 10**6} MB.")
+        finally:
+            reading -= 1
         name = secrets.token_urlsafe(16)
         clip = running[name] = Identification()
         for old in [key for key, one in running.items() if one.done][:-KEPT_CLIPS]:
@@ -128,7 +159,7 @@ def create_app(remote: AsyncRemoteClient) -> FastAPI:
         return JSONResponse({"id": name}, status_code=202)
 
     @app.get("/api/clips/{name}/events")
-    async def events(name: str):
+    async def events(name: str) -> Response:
         """Server-sent events of an identification."""
         if name not in running:
             return _refused(404, "No such clip.")
@@ -172,7 +203,7 @@ async def _identify(
         raise
 
 
-def _heard(client: Client, path: Path) -> dict:
+def _heard(client: Client, path: Path) -> dict[str, Any]:
     """What the page draws of a clip: waveform, mel spectrogram, and the image to be encrypted."""
     front_end = client.artifact.front_end()
     rate = front_end.signal.sample_rate_hz
@@ -189,7 +220,7 @@ def _heard(client: Client, path: Path) -> dict:
     }
 
 
-def _picture(values: np.ndarray) -> dict:
+def _picture(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
     """Grey values for the page: [rows, columns] between 0 and 1, low bands first.
 
     0 where there is none (NaN); 1 to 255 elsewhere.
@@ -199,14 +230,14 @@ def _picture(values: np.ndarray) -> dict:
     return {"rows": grey.shape[0], "columns": grey.shape[1], "data": data}
 
 
-def _ciphertext(query: bytes) -> dict:
+def _ciphertext(query: bytes) -> dict[str, Any]:
     side = min(CIPHERTEXT_SIDE, int(len(query) ** 0.5))
     start = (len(query) - side * side) // 2
     pixels = np.frombuffer(query, np.uint8, side * side, start).reshape(side, side)
     return _picture(pixels[::-1] / 255)
 
 
-def _shown(answer: Answer) -> dict:
+def _shown(answer: Answer) -> dict[str, Any]:
     data = answer.to_json()
     return {
         "text": answer.text,

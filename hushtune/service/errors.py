@@ -39,3 +39,42 @@ def disk_full() -> Refusal:
         "The server has no room left on its disk; nothing was stored. Try again later.",
         retry_after=60,
     )
+
+
+def unknown_key() -> Refusal:
+    """The answer where there are no such keys, or they are another client's."""
+    return Refusal(
+        404,
+        "unknown_key",
+        "No evaluation keys have this id: they expired, made room for others, were deleted or "
+        "never were. Upload them again.",
+    )
+
+
+def unknown_query() -> Refusal:
+    """The answer where there is no such query, or it is another client's."""
+    return Refusal(
+        404,
+        "unknown_query",
+        "No query has this id: it was deleted, ended too long ago or never was.",
+    )
+
+
+def keys_not_used() -> Refusal:
+    """The answer to evaluation keys where the artifact needs none."""
+    return Refusal(
+        409,
+        "keys_not_used",
+        "This artifact computes without evaluation keys: send each query to POST /v1/queries, "
+        "encrypted with a fresh key.",
+    )
+
+
+def keys_needed() -> Refusal:
+    """The answer to a query without keys where the artifact needs some."""
+    return Refusal(
+        409,
+        "keys_needed",
+        "This artifact computes with evaluation keys: upload them to POST /v1/keys, then send "
+        "queries to POST /v1/keys/KEY/queries.",
+    )

@@ -1,14 +1,23 @@
 """A server process among those that share a data folder.
 
 Each has a folder for what it is about to finish, and holds a lock in it while it lives. The kernel
-releases the lock however the process ends, so whoever can take it knows that the process is dead.
+releases the lock however the process ends, so whoever can take it knows that the process is dead,
+and its workers with it. The folder also lists their process ids: what a killed process leaves in
+shared memory bears its id.
 """
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+_LEFT_BEHIND = re.compile(
+    r"(?:__KMP_REGISTERED_LIB_|joblib_memmapping_folder_|sem\.loky-)(\d+)\D.*"
+)
+"""What OpenMP, joblib and loky name after the process that made it."""
 
 
 class Instance:
@@ -21,6 +30,7 @@ class Instance:
         self.folder.mkdir(parents=True, mode=0o700)
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        note_process(self.folder, os.getpid())
 
     def partial(self, suffix: str) -> Path:
         """A new path for something half-written."""
@@ -32,7 +42,7 @@ class Instance:
         os.close(self._lock)
 
     def sweep(self) -> set[str]:
-        """Remove the folders of dead processes.
+        """Remove the folders of dead processes, and what else they left.
 
         Returns:
             The ids of the processes that live, this one's among them.
@@ -44,8 +54,35 @@ class Instance:
             if _is_locked(folder / "lock"):
                 alive.add(folder.name)
             else:
+                sweep_shared_memory(_processes(folder))
                 shutil.rmtree(folder, ignore_errors=True)
         return alive
+
+
+def note_process(folder: Path, pid: int) -> None:
+    """List a process of an instance, so that its leavings can be told from others'."""
+    with (folder / "processes").open("a", encoding="ascii") as file:
+        file.write(f"{pid}\n")
+
+
+def sweep_shared_memory(pids: set[int], folder: Path = SHARED_MEMORY) -> None:
+    """Remove what dead processes of this user left in shared memory."""
+    for path in folder.iterdir() if pids and folder.is_dir() else ():
+        named = _LEFT_BEHIND.fullmatch(path.name)
+        if named and int(named[1]) in pids and path.lstat().st_uid == os.getuid():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _processes(folder: Path) -> set[int]:
+    """The dead ones of those listed: another process may have got an id since."""
+    try:
+        pids = {int(line) for line in (folder / "processes").read_text("ascii").split()}
+    except (OSError, ValueError):
+        return set()
+    return {pid for pid in pids if not Path(f"/proc/{pid}").exists()}
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,13 +1,13 @@
-"""What an honest client's bytes look like, so that no other bytes reach Concrete.
+"""What an honest client's evaluation keys look like, so that no other bytes reach Concrete.
 
-Concrete reads evaluation keys and ciphertexts with Cap'n Proto. It has no function that compares a
+Concrete reads evaluation keys with Cap'n Proto. It has no function that compares a
 key set with a circuit's parameters, so a message made for others, or made by hand, might crash the
 computation or make it read memory that is not the message's.
 
-All honest messages of one kind and circuit have the same length and differ only in their *blobs*,
-the long lists of numbers that are keys or ciphertexts. So the server makes one key set and one
-query of its own, notes everything but the blobs, and accepts only messages that agree with it. The
-received bytes are compared, not parsed. The key set is thrown away.
+All honest key sets for a circuit have the same length and differ only in their *blobs*, the long
+lists of numbers that are keys. So the server makes one key set of its own, notes everything but the
+blobs, and accepts only messages that agree with it. The received bytes are compared, not parsed.
+The key set is thrown away.
 """
 
 import hashlib
@@ -36,53 +36,39 @@ class Layout:
         blobs = tuple(sorted(find_blobs(message)))
         return cls(len(message), blobs, _digest(message, blobs))
 
-    def fits(self, message: bytes | memoryview) -> bool:
-        """Whether a message, trusted or not, has this layout."""
-        return len(message) == self.length and _digest(message, self.blobs) == self.digest
-
-
-@dataclass(frozen=True)
-class Layouts:
-    """The layouts of all that a client sends."""
-
-    evaluation_keys: Layout
-
     @classmethod
-    def measure(cls, artifact: Path) -> "Layouts":
+    def measure(cls, artifact: Path) -> "Layout":
         """Make a key set as a client would, and note its layout (seconds)."""
         from hushtune.fhe.client import Client
         from hushtune.fhe.envelope import Envelope
 
         client = Client(artifact)
         client.create_keys()
-        keys = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload
-        return cls(Layout.of(keys))
+        return cls.of(Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload)
 
     @classmethod
-    def kept(cls, path: Path, artifact: Path) -> "Layouts":
+    def kept(cls, path: Path, artifact: Path) -> "Layout":
         """From a file; measured and written there if it cannot be read."""
         try:
             return cls.from_json(path.read_text("utf-8"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            layouts = cls.measure(artifact)
+            layout = cls.measure(artifact)
         with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-            file.write(layouts.to_json())
+            json.dump(asdict(layout), file)
             file.flush()
             os.fsync(file.fileno())
-        return layouts
-
-    def to_json(self) -> str:
-        """As text, for `from_json`."""
-        return json.dumps(asdict(self))
+        return layout
 
     @classmethod
-    def from_json(cls, text: str) -> "Layouts":
+    def from_json(cls, text: str) -> "Layout":
         """Back from text."""
-        parts = {
-            name: Layout(part["length"], tuple(map(tuple, part["blobs"])), part["digest"])
-            for name, part in json.loads(text).items()
-        }
-        return cls(**parts)
+        part = json.loads(text)
+        blobs = tuple((int(start), int(end)) for start, end in part["blobs"])
+        return cls(part["length"], blobs, part["digest"])
+
+    def fits(self, message: bytes | memoryview) -> bool:
+        """Whether a message, trusted or not, has this layout."""
+        return len(message) == self.length and _digest(message, self.blobs) == self.digest
 
 
 def _digest(message: bytes | memoryview, blobs: tuple[tuple[int, int], ...]) -> str:

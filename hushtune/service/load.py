@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from hushtune.support.errors import ServiceError
+from numpy.typing import NDArray
 
 from hushtune.client import AsyncRemoteClient
 
@@ -94,7 +95,7 @@ async def _measure(
     folder: Path,
     count: int,
     queries: int,
-    clip: tuple[np.ndarray, int],
+    clip: tuple[NDArray[np.float32], int],
 ) -> LoadRow:
     async with AsyncExitStack() as stack:
         remotes = [
@@ -111,7 +112,7 @@ async def _measure(
                 started = time.monotonic()
                 answer = await remote.identify(clip)
                 seconds.append(time.monotonic() - started)
-                computed.append(answer.costs.compute_seconds)
+                computed.append(answer.costs.compute_seconds or 0.0)
 
         with _Memory(process) as memory:
             started = time.monotonic()
@@ -177,7 +178,7 @@ def _serving(
     """A server on a free port of the loopback: its address and its process."""
     command = [sys.executable, "-m", "hushtune", "serve", str(artifact), "--port", "0"]
     server = subprocess.Popen(
-        [*command, "--data", str(data), *options],
+        [*command, "--data", str(data), "--queries-per-hour", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -185,8 +186,11 @@ def _serving(
     log: list[str] = []
     ready = threading.Event()
 
+    assert server.stdout is not None and server.stderr is not None
+    output, errors = server.stdout, server.stderr
+
     def read_log() -> None:
-        for line in server.stderr:
+        for line in errors:
             log.append(line)
             if '"worker ready"' in line:
                 ready.set()
@@ -194,7 +198,7 @@ def _serving(
 
     threading.Thread(target=read_log, daemon=True).start()
     try:
-        words = server.stdout.readline().split()
+        words = output.readline().split()
         if not words or not ready.wait(START_SECONDS) or server.poll() is not None:
             raise ServiceError(f"The server did not start: {_last_message(log)}")
         yield words[-1], psutil.Process(server.pid)

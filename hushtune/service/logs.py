@@ -1,4 +1,7 @@
-"""Logs as JSON lines on standard error. They hold no ids, tokens, key material or ciphertext."""
+"""Logs on standard error: JSON lines, and plain lines on a terminal.
+
+They hold no ids, tokens, addresses, key material or ciphertext.
+"""
 
 import json
 import logging
@@ -25,10 +28,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class LineFormatter(logging.Formatter):
+    """The same as a line for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        when = time.strftime("%H:%M:%S", time.localtime(record.created))
+        fields = " ".join(f"{k}={v}" for k, v in getattr(record, "fields", {}).items())
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        line = f"{when} {level}{record.getMessage()}  {fields}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
 def configure_logs() -> None:
-    """Send this package's and uvicorn's logs to standard error, as JSON lines."""
+    """Send this package's and uvicorn's logs to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(LineFormatter() if sys.stderr.isatty() else JsonFormatter())
     for name in ("hushtune.service", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], False

@@ -1,10 +1,11 @@
-"""Around every request: an id, a log line, counts, headers; and errors that reach their client."""
+"""Around every request: an id, a log line, counts and headers."""
 
-import asyncio
-import contextlib
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,15 +13,18 @@ from hushtune.service.errors import Refusal
 from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
 
-DRAIN_SECONDS = 2.0
-DRAIN_BYTES = 16_000_000
 UNMATCHED = "(unmatched)"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 ALWAYS_ANSWERED = "/healthz"
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Observed:
-    """An ASGI application, logged and counted.
+    """An ASGI application, logged and counted. It answers HEAD wherever it answers GET.
 
     The log names the route, not the path: a path may hold an id, which is a capability.
 
@@ -39,28 +43,26 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.monotonic()
-        seen = {"id": secrets.token_hex(6), "in": 0, "out": 0, "status": 500, "ended": False}
+        started, asked = time.monotonic(), scope["method"]
+        seen: dict[str, Any] = {"id": secrets.token_hex(6), "in": 0, "out": 0, "status": 500}
         scope.setdefault("state", {})["seen"] = seen
+        if asked == "HEAD":
+            scope = {**scope, "method": "GET"}
 
         async def receive_counted() -> Message:
             message = await receive()
             seen["in"] += len(message.get("body", b""))
-            seen["ended"] = message["type"] != "http.request" or not message.get("more_body")
             return message
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen["status"] = message["status"]
-                headers = [
-                    (b"x-request-id", seen["id"].encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-                if not any(name.lower() == b"cache-control" for name, _ in message["headers"]):
-                    headers.append((b"cache-control", b"no-store"))
-                message = {**message, "headers": [*message["headers"], *headers]}
-            else:
-                seen["out"] += len(message.get("body", b""))
+                headers = MutableHeaders(scope=message)
+                headers.update({**SECURITY_HEADERS, "X-Request-Id": seen["id"]})
+                headers.setdefault("Cache-Control", "no-store")
+            elif asked == "HEAD":
+                message = {**message, "body": b""}
+            seen["out"] += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -68,7 +70,7 @@ class Observed:
         finally:
             seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path", UNMATCHED)
-            method = _method(scope["method"]) if route != UNMATCHED else "(any)"
+            method = _method(asked) if route != UNMATCHED else "(any)"
             self.metrics.requests.labels(method, route, str(seen["status"])).inc()
             self.metrics.request_seconds.labels(route).observe(seconds)
             self.metrics.received.inc(seen["in"])
@@ -103,13 +105,9 @@ def _method(name: str) -> str:
 
 
 class ErrorResponse(JSONResponse):
-    """An error in the service's form.
+    """An error in the service's form."""
 
-    If the request's body has not ended, some more of it is read after the answer: a client that is
-    still sending would otherwise find the connection broken before it has read why.
-    """
-
-    def __init__(self, refusal: Refusal, headers: dict[str, str] | None = None):
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None):
         super().__init__(
             {"error": {"code": refusal.code, "message": refusal.message}},
             refusal.status,
@@ -122,23 +120,6 @@ class ErrorResponse(JSONResponse):
         self._code = refusal.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, then drain."""
-        seen = scope["state"]["seen"]
-        seen["code"] = self._code
-        if scope["method"] != "POST" or seen["ended"]:
-            await super().__call__(scope, receive, send)
-            return
-        self.headers["connection"] = "close"
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(_drain(receive, seen), DRAIN_SECONDS)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _drain(receive: Receive, seen: dict) -> None:
-    last = seen["in"] + DRAIN_BYTES
-    while not seen["ended"] and seen["in"] < last:
-        await receive()
+        """Answer, and tell the log why."""
+        scope["state"]["seen"]["code"] = self._code
+        await super().__call__(scope, receive, send)

@@ -10,12 +10,15 @@ from pathlib import Path
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
 from hushtune.fhe.envelope import digest_of as digest_of_envelope
+from hushtune.support.errors import ServiceError
 
-from hushtune.service.errors import Refusal, disk_full
+from hushtune.service.clients import Client
+from hushtune.service.errors import Refusal, disk_full, keys_needed, keys_not_used
 from hushtune.service.logs import note
 from hushtune.service.metrics import Metrics
+from hushtune.service.records import KeyRecord, QueryRecord, StoreLimits, digest_of
 from hushtune.service.settings import ServiceSettings
-from hushtune.service.store import KeyRecord, QueryRecord, Store, digest_of
+from hushtune.service.store import Store
 from hushtune.service.worker import CheckKeys, Failure, RunQuery, WorkerSettings
 from hushtune.service.workers import Workers, threads_per_worker
 
@@ -30,27 +33,37 @@ class Queries:
         settings: the service's.
 
     Raises:
-        ServiceError: the data folder cannot be used.
+        ServiceError: the data folder or the artifact cannot be used.
     """
 
     def __init__(self, artifact: Artifact, settings: ServiceSettings):
         self.artifact, self.settings = artifact, settings
         self.metrics = Metrics()
-        self.expected_seconds: float = artifact.manifest.costs.compute_seconds
+        if artifact.manifest.costs is None:
+            raise ServiceError(
+                f"{artifact.folder}: what a query costs was never measured. Export it again with "
+                "'hushtune compile'."
+            )
+        self.costs = artifact.manifest.costs
+        self.expected_seconds = self.costs.compute_seconds
+        self.keyless = artifact.manifest.circuit.pbs == 0
+        """Whether queries are computed without evaluation keys; then none are taken."""
         self.stopping = False
-        self.store = Store(
-            settings.data,
-            artifact.id.hex(),
-            limit=settings.store_bytes,
+        limits = StoreLimits(
+            bytes=settings.store_bytes,
+            keys=settings.keys,
             keys_per_client=settings.keys_per_client,
             key_seconds=86_400 * settings.key_days,
             retention=settings.retention,
+            queue=settings.queue,
+            queue_per_client=settings.queue_per_client,
+            queries_per_hour=settings.queries_per_hour,
         )
-        self._layout_file = settings.data / f"layout-{artifact.id.hex()[:32]}.json"
+        self.store = Store(settings.data, artifact.id.hex(), limits)
         self.workers = Workers(
             WorkerSettings(
                 artifact=artifact.folder.resolve(),
-                layouts=self._layout_file,
+                layout=settings.data / f"layout-{artifact.id.hex()[:32]}.json",
                 threads=threads_per_worker(settings.workers),
                 keys_in_memory=settings.keys_in_memory,
                 scratch=self.store.instance.folder,
@@ -59,10 +72,10 @@ class Queries:
             settings.query_timeout,
             settings.longest_wait,
         )
-        self._running: set[asyncio.Task] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._unfetched: set[str] = set()
         """Queries that were done in the last `LINGER_SECONDS` and whose response nobody fetched."""
-        self._sweeper: asyncio.Task | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self._measured = False
 
     def start(self) -> None:
@@ -98,9 +111,16 @@ class Queries:
             why = " A worker could not be started: see the log." if self.workers.failure else ""
             raise Refusal(503, "not_ready", f"No worker is ready yet.{why}", 5)
 
+    def require_keys(self, uploaded: bool) -> None:
+        """Refuse keys where none are needed, and queries without keys where some are."""
+        if uploaded and self.keyless:
+            raise keys_not_used()
+        if not uploaded and not self.keyless:
+            raise keys_needed()
+
     async def require_room(self) -> None:
-        """Refuse while the queue is full; what was deleted counts until it has left the line."""
-        waiting = len(self.workers.line.queries)
+        """Refuse while the queue is full; what was deleted counts until it has left the queue."""
+        waiting = len(self.workers.queue.queries())
         if max(waiting, await asyncio.to_thread(self.store.waiting)) >= self.settings.queue:
             raise Refusal(
                 503,
@@ -109,7 +129,7 @@ class Queries:
                 self.expected_seconds,
             )
 
-    async def check_keys(self, path: Path) -> bytes:
+    async def check_keys(self, path: Path, client: Client) -> bytes:
         """Open uploaded keys in a worker.
 
         Returns:
@@ -118,38 +138,37 @@ class Queries:
         Raises:
             Refusal: not this artifact's keys, or they could not be checked.
         """
-        outcome = await self.workers.submit(CheckKeys(path))
-        if not isinstance(outcome, Failure):
+        outcome = await self.workers.submit(CheckKeys(path), share=client.share)
+        if isinstance(outcome, bytes):
             return outcome
+        if not isinstance(outcome, Failure):
+            raise TypeError(f"outcome={outcome!r}")
         if outcome.refused:
             raise Refusal(422, outcome.code, outcome.message)
         if outcome.code == "disk_full":
             raise disk_full()
         raise Refusal(503, outcome.code, f"The keys were not checked. {outcome.message}", 5)
 
-    async def submit(self, key: KeyRecord, query: bytes) -> tuple[str, int]:
+    async def submit(self, client: Client, key: KeyRecord | None, query: bytes) -> tuple[str, int]:
         """Check a query, record and queue it.
 
         Returns:
             Its id and position.
 
         Raises:
-            Refusal: not a query of these keys, or the queue is full.
+            Refusal: not a query of these keys, or the queue or the client's share is full.
         """
-        self._check(key, query)
+        words = self.artifact.manifest.encryption.query_words
+        check_query(query, key.key_id if key else None, words)
         await self.require_room()
         try:
-            identifier, position = await asyncio.to_thread(
-                self.store.add_query,
-                key,
-                queue=self.settings.queue,
-                queue_per_key=self.settings.queue_per_key,
-            )
+            identifier, position = await asyncio.to_thread(self.store.add_query, client, key)
         except Refusal as refusal:
             if refusal.code in ("queue_full", "too_many_queries"):
                 refusal.retry_after = self.expected_seconds
             raise
-        task = asyncio.create_task(self._compute(digest_of(identifier), key, query))
+        computing = self._compute(digest_of(identifier), client, key, query)
+        task = asyncio.create_task(computing)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return identifier, position
@@ -196,20 +215,9 @@ class Queries:
         self.metrics.workers_replaced.set(self.workers.replaced)
         return self.metrics.text()
 
-    def _check(self, key: KeyRecord, query: bytes) -> None:
-        if (
-            len(query) < HEADER_BYTES
-            or digest_of_envelope(query, memoryview(query)[HEADER_BYTES:]) != query[DIGEST]
-        ):
-            raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
-        if query[KEY_ID] != key.key_id:
-            raise Refusal(422, "other_keys", "query: encrypted with other keys than these.")
-        if len(query) != HEADER_BYTES + 8 * self.artifact.manifest.encryption.query_words:
-            raise Refusal(
-                422, "unreadable", "query: not encrypted with this artifact's parameters."
-            )
-
-    async def _compute(self, digest: str, key: KeyRecord, query: bytes) -> None:
+    async def _compute(
+        self, digest: str, client: Client, key: KeyRecord | None, query: bytes
+    ) -> None:
         submitted, began = time.monotonic(), 0.0
         partial = self.store.instance.partial("response")
 
@@ -218,9 +226,9 @@ class Queries:
             began = time.monotonic()
             return self.store.start_query(digest)
 
-        task = RunQuery(query, self.store.keys / key.digest, partial)
+        task = RunQuery(query, self.store.keys / key.digest if key else None, partial)
         try:
-            outcome = await self.workers.submit(task, begin, digest)
+            outcome = await self.workers.submit(task, begin, digest, client.share)
             seconds = time.monotonic() - began
             result = await self._record(digest, outcome, partial)
             if result == "done":
@@ -245,7 +253,7 @@ class Queries:
             computed=round(time.monotonic() - began, 3) if began else 0,
         )
 
-    async def _record(self, digest: str, outcome: Failure | None, partial: Path) -> str:
+    async def _record(self, digest: str, outcome: object, partial: Path) -> str:
         """Keep what came of a query; a word for it."""
         kept = False
         try:
@@ -281,3 +289,20 @@ class Queries:
                 await self._drop_deleted()
             except (sqlite3.Error, OSError) as error:
                 note("sweep failed", level=logging.ERROR, why=str(error))
+
+
+def check_query(query: bytes, key_id: bytes | None, words: int) -> None:
+    """Refuse what no honest client sends; kind and artifact in the header are checked before.
+
+    Args:
+        query: an envelope.
+        key_id: of the keys to compute with; None where none are needed.
+        words: 64-bit ones, in each of the artifact's queries.
+    """
+    payload = memoryview(query)[HEADER_BYTES:]
+    if len(query) < HEADER_BYTES or digest_of_envelope(query, payload) != query[DIGEST]:
+        raise Refusal(422, "unreadable", "query: truncated or damaged (SHA-256 differs).")
+    if key_id is not None and query[KEY_ID] != key_id:
+        raise Refusal(422, "other_keys", "query: encrypted with other keys than these.")
+    if len(payload) != 8 * words:
+        raise Refusal(422, "unreadable", "query: not encrypted with this artifact's parameters.")

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-import h11
 import uvicorn
 from hushtune.fhe.artifact import Artifact
 from hushtune.support.errors import ConfigError
 from pydantic import ValidationError
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hushtune.listening import listen
-from hushtune.service.app import create_app
+from hushtune.service.api import create_app
+from hushtune.service.clients import Proxies
+from hushtune.service.connections import BACKLOG, Limits, allowed_connections, bounded
 from hushtune.service.logs import configure_logs, note
 from hushtune.service.queries import Queries
 from hushtune.service.settings import ServiceSettings
@@ -32,7 +32,7 @@ def service_settings(given: dict[str, object]) -> ServiceSettings:
         ConfigError: an option is not allowed; all mistakes at once.
     """
     try:
-        return ServiceSettings(**given)
+        return ServiceSettings.model_validate(given)
     except ValidationError as error:
         lines = [
             f"--{'.'.join(map(str, e['loc'])).replace('_', '-')}={e['input']}: {e['msg']}"
@@ -64,15 +64,25 @@ def serve(
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if settings.tokens is None and settings.host not in ("127.0.0.1", "::1", "localhost"):
         note("open to everyone who reaches it: no tokens", level=logging.WARNING, host=host)
+    proxies = Proxies(settings.trusted_proxies)
+    limits = Limits(
+        number=allowed_connections(settings.connections),
+        per_address=settings.connections_per_address,
+        idle=settings.idle_timeout,
+        slowest=settings.slowest_upload,
+        proxies=proxies,
+    )
     config = uvicorn.Config(
         app,
-        http=_protocol(settings.idle_timeout),
+        http=bounded(limits),
+        backlog=BACKLOG,
         ws="none",
         loop="asyncio",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies.addresses),
+        forwarded_allow_ips=proxies.addresses,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
     note("serving", host=host, port=port, artifact=loaded.id.hex()[:16], pid=os.getpid())
@@ -90,7 +100,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, queries: Queries, started: Callable[[], None]):
         super().__init__(config)
         self.queries, self._tell, self._told = queries, started, False
-        self._draining: asyncio.Future | None = None
+        self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,7 +124,7 @@ class _Server(uvicorn.Server):
     def _begin_to_stop(self, sig: int) -> None:
         note("stopping", signal=signal.Signals(sig).name, running=self.queries.workers.busy)
         self.queries.stopping = True
-        self._draining = asyncio.ensure_future(self._stop())
+        self._draining = asyncio.create_task(self._stop())
 
     async def _stop(self) -> None:
         try:
@@ -122,30 +132,3 @@ class _Server(uvicorn.Server):
             await self.queries.linger()
         finally:
             self.should_exit = True
-
-
-def _protocol(idle_seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP; but where a request's head does not come in time, the connection ends."""
-
-    class Impatient(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            self._timer = self.loop.call_later(idle_seconds, self.transport.close)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            unfinished = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
-            if self._timer and not unfinished:
-                self._timer.cancel()
-                self._timer = None
-            elif unfinished and not self._timer:
-                self._timer = self.loop.call_later(idle_seconds, self.transport.close)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._timer:
-                self._timer.cancel()
-
-    return Impatient

@@ -1,11 +1,12 @@
 """The service's settings: each one documented and checked, each one an option of `serve`."""
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated
 
 from hushtune.configs.schema import Settings
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hushtune.folders import data_folder
 
@@ -25,7 +26,11 @@ def default_workers() -> int:
 
 
 class ServiceSettings(Settings):
-    """How the service listens, computes, stores and forgets."""
+    """How the service listens, computes, stores and forgets.
+
+    A *client* is whoever has a token of its own; without tokens it is an address (of IPv6 the
+    first 64 bits).
+    """
 
     host: str = "127.0.0.1"
     """Address to listen on. The default is this machine alone."""
@@ -33,14 +38,19 @@ class ServiceSettings(Settings):
     """Port to listen on; 0 for any free one."""
     tokens: Path | None = None
     """File with a line ``name:SHA-256 of the token`` for each client; without it anyone may ask."""
+    trusted_proxies: str = ""
+    """Addresses and networks of reverse proxies, with commas between them. The client's address is
+    then the last one in X-Forwarded-For that is none of theirs. Others' headers are ignored."""
 
     workers: Number = Field(default_factory=default_workers)
     """Processes that compute. Default: one for two cores."""
     queue: Number = 32
-    """Queries that may wait; more are refused with 503."""
-    queue_per_key: Number = 8
-    """Queries of one key set, or with tokens of one client, that may wait or run; more are refused
-    with 429."""
+    """Queries that may wait; more are refused with 503. Clients take turns in it."""
+    queue_per_client: Number = 8
+    """Queries of one client that may wait or run; more are refused with 429."""
+    queries_per_hour: Annotated[int, Field(strict=True, ge=0)] = 120
+    """Queries that one client may send within an hour, which slows down who wants to learn the
+    network from its answers; more are refused with 429. 0 for no limit."""
     keys_in_memory: Number = 2
     """Opened evaluation keys that each worker keeps (hundreds of MB each)."""
     query_timeout: Seconds = 300
@@ -54,12 +64,14 @@ class ServiceSettings(Settings):
     """Folder for evaluation keys, responses and records; in your data folder where not given.
     Server processes may share it."""
     store_bytes: Bytes = 20_000_000_000
-    """Bytes that keys and responses may take; the keys least recently used go first, with tokens
-    those of the client that needs the room."""
+    """Bytes of the disk that keys and responses may take; the keys least recently used go first,
+    those of the client that needs the room before others'."""
     reserve_bytes: Annotated[int, Field(strict=True, ge=0)] = 64_000_000
     """Bytes of the disk that are left free; uploads that would take them are refused with 507."""
+    keys: Number = 1000
+    """Key sets of all clients together; a further upload removes the one least recently used."""
     keys_per_client: Number = 8
-    """Key sets of one token; a further upload removes the one least recently used."""
+    """Key sets of one client; a further upload removes its one least recently used."""
     key_days: Annotated[float, Field(gt=0)] = 30
     """Days after which evaluation keys are removed, used or not."""
     retention: Seconds = 900
@@ -69,12 +81,26 @@ class ServiceSettings(Settings):
 
     largest_upload: Annotated[int | None, Field(ge=1)] = None
     """Largest evaluation keys in bytes; twice what the artifact's take where not given."""
-    uploads: Number = 4
-    """Uploads of keys at once; more are refused with 503. With tokens a client may have half of
-    them, two at most and one at least; more are refused with 429."""
+    uploads: Number = 16
+    """Uploads of keys at once; more are refused with 503. A client may have half of them, two at
+    most and one at least; more are refused with 429."""
     idle_timeout: Seconds = 20
-    """Seconds without a byte after which an upload, or a request's head, is given up."""
+    """Seconds that a client may let the server wait: for a request, for the next byte of an upload,
+    for the client to take the next piece of an answer."""
     slowest_upload: Annotated[float, Field(ge=0)] = 16_000
-    """Bytes a second that an upload must reach on average, after its first `idle_timeout`."""
-    connections: Number = 512
+    """Bytes a second at which an upload must come, and an answer be taken, on average, after the
+    first `idle_timeout`."""
+    requests: Number = 256
     """Requests at once; more are refused with 503, but for /healthz."""
+    connections: Number = 512
+    """Connections at once, and not more than the process may open files. Beyond it, a new one takes
+    the place of the one that lets the server wait longest, of the address with most."""
+    connections_per_address: Number = 64
+    """Connections of one address at once, trusted proxies excepted; more are refused with 503."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for part in filter(None, map(str.strip, text.split(","))):
+            ipaddress.ip_network(part)  # a ValueError names it
+        return text

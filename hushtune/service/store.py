@@ -1,4 +1,4 @@
-"""What the service keeps: evaluation keys, queries and responses, in SQLite and files.
+"""What the service keeps: evaluation keys, queries and responses.
 
 ```
 DATA/store.sqlite3         records
@@ -13,99 +13,38 @@ transaction that records it, so a process that dies leaves the old state or the 
 server processes may share a folder on one machine.
 """
 
-import hashlib
 import os
-import secrets
-import shutil
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hushtune.support.errors import ServiceError
 
-from hushtune.service.errors import Refusal
+from hushtune.service.clients import Client
+from hushtune.service.database import Database
+from hushtune.service.errors import Refusal, unknown_key
 from hushtune.service.instance import Instance
+from hushtune.service.records import (
+    KeyRecord,
+    QueryRecord,
+    StoreLimits,
+    Usage,
+    bytes_on_disk,
+    digest_of,
+    new_id,
+)
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE keys (
-    digest TEXT PRIMARY KEY,
-    owner TEXT NOT NULL,
-    artifact TEXT NOT NULL,
-    key_id TEXT NOT NULL,
-    bytes INTEGER NOT NULL,
-    created REAL NOT NULL,
-    expires REAL NOT NULL,
-    used REAL NOT NULL
-);
-CREATE TABLE queries (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    digest TEXT NOT NULL UNIQUE,
-    key TEXT NOT NULL REFERENCES keys (digest),
-    owner TEXT NOT NULL,
-    instance TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed')),
-    created REAL NOT NULL,
-    started REAL,
-    ended REAL,
-    response_bytes INTEGER NOT NULL DEFAULT 0,
-    error TEXT,
-    message TEXT
-);
-CREATE INDEX queries_by_key ON queries (key);
-CREATE INDEX queries_by_state ON queries (state);
+HOUR_SECONDS = 3600
+_TURNS = """
+WITH mine AS (SELECT instance FROM queries WHERE digest = ?),
+turns AS (
+    SELECT digest, number, ROW_NUMBER() OVER (PARTITION BY share ORDER BY number) AS turn
+    FROM queries WHERE state = 'queued' AND instance = (SELECT instance FROM mine)
+)
+SELECT COUNT(*) FROM turns AS other JOIN turns AS own
+ON own.digest = ? AND (other.turn, other.number) <= (own.turn, own.number)
 """
-BUSY_SECONDS = 20
-
-
-@dataclass(frozen=True)
-class KeyRecord:
-    """A client's evaluation keys as stored."""
-
-    digest: str
-    owner: str
-    key_id: bytes
-    bytes: int
-    created: float
-    expires: float
-
-
-@dataclass(frozen=True)
-class QueryRecord:
-    """A query as stored. `position` is 0 unless it waits; then 1 is next."""
-
-    digest: str
-    key: str
-    state: str
-    position: int
-    created: float
-    started: float | None
-    ended: float | None
-    response_bytes: int
-    error: str | None
-    message: str | None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What the store holds."""
-
-    keys: int
-    bytes: int
-
-
-def new_id() -> str:
-    """An id that nobody guesses: 256 random bits."""
-    return secrets.token_urlsafe(32)
-
-
-def digest_of(identifier: str) -> str:
-    """What stands for an id in records and file names."""
-    return hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()
+"""How many queries come first, and this one, where clients take turns."""
 
 
 class Store:
@@ -114,37 +53,21 @@ class Store:
     Args:
         folder: made where it does not exist, readable by its owner alone.
         artifact: id of the artifact served; keys of other artifacts are not seen.
-        limit: bytes that keys and responses may take.
-        keys_per_client: key sets an owner with a name may have.
-        key_seconds: how long keys live.
-        retention: seconds for which ended queries are kept.
+        limits: how much is kept.
 
     Raises:
         ServiceError: the folder cannot be used, or was written by a newer Hushtune.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        artifact: str,
-        *,
-        limit: int,
-        keys_per_client: int,
-        key_seconds: float,
-        retention: float,
-    ):
-        self.folder, self.artifact = folder, artifact
-        self.limit, self.keys_per_client = limit, keys_per_client
-        self.key_seconds, self.retention = key_seconds, retention
+    def __init__(self, folder: Path, artifact: str, limits: StoreLimits):
+        self.folder, self.artifact, self.limits = folder, artifact, limits
         self.keys, self.responses = folder / "keys", folder / "responses"
-        self._thread = threading.RLock()
-        self._doomed: list[Path] = []
         self.evicted = 0
         try:
             for path in (folder, self.keys, self.responses, folder / "instances"):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = self._open(folder / "store.sqlite3")
-            with self._changing():
+            self._db = Database(folder / "store.sqlite3")
+            with self._db.changing():
                 self.instance = Instance(folder / "instances")
         except (OSError, sqlite3.Error) as error:
             raise ServiceError(f"{folder}: cannot be used as data folder ({error}).") from error
@@ -152,19 +75,17 @@ class Store:
 
     def close(self) -> None:
         """End this process's use of the folder; its unfinished queries fail."""
-        with self._changing():
+        with self._db.changing():
             self._fail_queries_of_the_dead(self.instance.sweep() - {self.instance.id})
             self.instance.close()
         self._db.close()
 
-    # Keys
-
-    def add_key(self, partial: Path, owner: str, key_id: bytes) -> tuple[str, KeyRecord]:
+    def add_key(self, partial: Path, client: Client, key_id: bytes) -> tuple[str, KeyRecord]:
         """Keep checked evaluation keys; make room for them.
 
         Args:
             partial: the flushed file, which is moved.
-            owner: name of the client, or "".
+            client: who sent them.
             key_id: the key set's id in its envelope.
 
         Returns:
@@ -173,105 +94,94 @@ class Store:
         Raises:
             Refusal: there is no room even without all keys that are not in use.
         """
-        identifier, now, size = new_id(), time.time(), partial.stat().st_size
-        digest = digest_of(identifier)
-        record = KeyRecord(digest, owner, key_id, size, now, now + self.key_seconds)
-        with self._changing() as db:
+        identifier, now = new_id(), time.time()
+        digest, size, disk = digest_of(identifier), partial.stat().st_size, bytes_on_disk(partial)
+        record = KeyRecord(digest, key_id, size, now, now + self.limits.key_seconds)
+        with self._db.changing():
             self._expire(now)
-            if owner:
-                self._evict(self.keys_per_client - 1, owner=owner)
-            self._evict_bytes(self.limit - size, owner)
-            db.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (digest, owner, self.artifact, key_id.hex(), size, now, record.expires, now),
+            self._evict_own(client)
+            self._make_room(client, disk, keys=1)
+            self._db.change(
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(digest, client.owner, client.share, self.artifact, key_id.hex(), size, disk),
+                *(now, record.expires, now),
             )
-            self._move(partial, self.keys / digest)
+            _move(partial, self.keys / digest)
         return identifier, record
 
     def key(self, identifier: str, owner: str) -> KeyRecord | None:
         """A client's keys; None where there are none that live."""
-        row = self._one(
-            "SELECT digest, owner, key_id, bytes, created, expires FROM keys "
+        row = self._db.one(
+            "SELECT digest, key_id, bytes, created, expires FROM keys "
             "WHERE digest = ? AND owner = ? AND artifact = ? AND expires > ?",
-            digest_of(identifier),
-            owner,
-            self.artifact,
-            time.time(),
+            *(digest_of(identifier), owner, self.artifact, time.time()),
         )
-        return KeyRecord(row[0], row[1], bytes.fromhex(row[2]), *row[3:]) if row else None
+        return KeyRecord(row[0], bytes.fromhex(row[1]), *row[2:]) if row else None
 
     def delete_key(self, identifier: str, owner: str) -> bool:
         """Remove keys, their queries and responses; False where there are none."""
-        with self._changing():
+        with self._db.changing():
             record = self.key(identifier, owner)
-            if record is not None:
-                self._drop_keys([record.digest])
+            self._drop_keys([record.digest] if record else [])
         return record is not None
 
-    # Queries
-
-    def add_query(self, key: KeyRecord, *, queue: int, queue_per_key: int) -> tuple[str, int]:
-        """Record a query that waits.
+    def add_query(self, client: Client, key: KeyRecord | None) -> tuple[str, int]:
+        """Record a query that waits; `key` is None where the artifact needs none.
 
         Returns:
             Its id and its position.
 
         Raises:
-            Refusal: this process's queue is full, or the share of it of the key's owner is (of the
-                key where owners have no names); or the key is gone.
+            Refusal: this process's queue is full, or the client has its share of it or of the
+                hour; or the key is gone.
         """
-        identifier, now = new_id(), time.time()
-        with self._changing() as db:
-            if not self._one("SELECT 1 FROM keys WHERE digest = ?", key.digest):
+        identifier, now, limits = new_id(), time.time(), self.limits
+        digest = digest_of(identifier)
+        with self._db.changing():
+            if key and not self._db.one("SELECT 1 FROM keys WHERE digest = ?", key.digest):
                 raise unknown_key()
-            column, value = ("owner", key.owner) if key.owner else ("key", key.digest)
-            mine = self._one(
-                f"SELECT COUNT(*) FROM queries WHERE {column} = ? "
-                "AND state IN ('queued', 'running')",
-                value,
-            )[0]
-            if mine >= queue_per_key:
+            mine = self._count("share = ? AND state IN ('queued', 'running')", client.share)
+            if mine >= limits.queue_per_client:
                 raise Refusal(
                     429,
                     "too_many_queries",
-                    f"{mine} queries of yours wait or run already; {queue_per_key} may.",
+                    f"{mine} queries of yours wait or run already; {limits.queue_per_client} may.",
                 )
-            waiting = self._waiting()
-            if waiting >= queue:
-                raise Refusal(503, "queue_full", f"{waiting} queries wait already; {queue} may.")
-            db.execute(
-                "INSERT INTO queries (digest, key, owner, instance, state, created) "
-                "VALUES (?, ?, ?, ?, 'queued', ?)",
-                (digest_of(identifier), key.digest, key.owner, self.instance.id, now),
+            self._check_hour(client, now)
+            waiting = self.waiting()
+            if waiting >= limits.queue:
+                words = f"{waiting} queries wait already; {limits.queue} may."
+                raise Refusal(503, "queue_full", words)
+            self._db.change(
+                "INSERT INTO queries (digest, key, owner, share, artifact, instance, state, "
+                "created) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?)",
+                *(digest, key.digest if key else None, client.owner, client.share),
+                *(self.artifact, self.instance.id, now),
             )
-            db.execute("UPDATE keys SET used = ? WHERE digest = ?", (now, key.digest))
-        return identifier, waiting + 1
+            self._db.change("INSERT INTO asked VALUES (?, ?)", client.share, now)
+            if key:
+                self._db.change("UPDATE keys SET used = ? WHERE digest = ?", now, key.digest)
+            return identifier, self._position(digest)
 
     def query(self, identifier: str, owner: str) -> QueryRecord | None:
         """A client's query; None where there is none."""
-        row = self._one(
-            "SELECT q.digest, q.key, q.state, CASE q.state WHEN 'queued' THEN "
-            "(SELECT COUNT(*) FROM queries AS o WHERE o.instance = q.instance "
-            "AND o.state = 'queued' AND o.number <= q.number) ELSE 0 END, q.created, q.started, "
-            "q.ended, q.response_bytes, q.error, q.message FROM queries AS q "
-            "JOIN keys AS k ON k.digest = q.key "
-            "WHERE q.digest = ? AND q.owner = ? AND k.artifact = ?",
-            digest_of(identifier),
-            owner,
-            self.artifact,
+        digest = digest_of(identifier)
+        row = self._db.one(
+            "SELECT state, created, started, ended, response_bytes, error, message FROM queries "
+            "WHERE digest = ? AND owner = ? AND artifact = ?",
+            *(digest, owner, self.artifact),
         )
-        return QueryRecord(*row) if row else None
+        return QueryRecord(digest, row[0], self._position(digest), *row[1:]) if row else None
 
     def start_query(self, digest: str) -> bool:
         """Note that a query runs; False if it was deleted meanwhile."""
-        with self._changing() as db:
-            return bool(
-                db.execute(
-                    "UPDATE queries SET state = 'running', started = ? "
-                    "WHERE digest = ? AND state = 'queued'",
-                    (time.time(), digest),
-                ).rowcount
+        with self._db.changing():
+            started = self._db.change(
+                "UPDATE queries SET state = 'running', started = ? "
+                "WHERE digest = ? AND state = 'queued'",
+                *(time.time(), digest),
             )
+        return bool(started)
 
     def finish_query(self, digest: str, partial: Path) -> bool:
         """Keep a query's response, make room for it; False if the query was deleted meanwhile.
@@ -279,237 +189,158 @@ class Store:
         Raises:
             Refusal: there is no room even without all keys that are not in use.
         """
-        size = partial.stat().st_size
-        with self._changing() as db:
-            found = self._one(
-                "SELECT owner FROM queries WHERE digest = ? AND state = 'running'", digest
+        size, disk = partial.stat().st_size, bytes_on_disk(partial)
+        with self._db.changing():
+            found = self._db.one(
+                "SELECT owner, share FROM queries WHERE digest = ? AND state = 'running'", digest
             )
             if found:
-                self._evict_bytes(self.limit - size, found[0])
-                db.execute(
-                    "UPDATE queries SET state = 'done', ended = ?, response_bytes = ? "
+                self._make_room(Client(*found), disk, keys=0)
+                self._db.change(
+                    "UPDATE queries SET state = 'done', ended = ?, response_bytes = ?, disk = ? "
                     "WHERE digest = ?",
-                    (time.time(), size, digest),
+                    *(time.time(), size, disk, digest),
                 )
-                self._move(partial, self.responses / digest)
+                _move(partial, self.responses / digest)
         partial.unlink(missing_ok=True)
         return bool(found)
 
     def fail_query(self, digest: str, error: str, message: str) -> None:
         """Note that a query ended without a response, and why."""
-        with self._changing() as db:
-            db.execute(
+        with self._db.changing():
+            self._db.change(
                 "UPDATE queries SET state = 'failed', ended = ?, error = ?, message = ? "
                 "WHERE digest = ? AND state IN ('queued', 'running')",
-                (time.time(), error, message, digest),
+                *(time.time(), error, message, digest),
             )
 
     def delete_query(self, identifier: str, owner: str) -> bool:
         """Remove a query and its response; False where there is none."""
-        with self._changing():
+        with self._db.changing():
             record = self.query(identifier, owner)
-            if record is not None:
-                self._drop_queries([record.digest])
+            self._drop_queries([record.digest] if record else [])
         return record is not None
 
     def waiting(self) -> int:
         """How many queries wait in this process."""
-        with self._thread:
-            return self._waiting()
+        return self._count("instance = ? AND state = 'queued'", self.instance.id)
 
     def not_waiting(self, digests: set[str]) -> set[str]:
         """Those of some queries that do not wait in this process, or are gone."""
-        with self._thread:
-            return digests - set(
-                self._digests(
-                    "SELECT digest FROM queries WHERE instance = ? AND state = 'queued'",
-                    self.instance.id,
-                )
-            )
+        here = "SELECT digest FROM queries WHERE instance = ? AND state = 'queued'"
+        return digests - set(self._db.column(here, self.instance.id))
 
     def any_left(self, digests: list[str]) -> bool:
         """Whether any of some queries is not gone."""
-        return any(self._one("SELECT 1 FROM queries WHERE digest = ?", one) for one in digests)
+        return any(self._count("digest = ?", digest) for digest in digests)
 
     def usage(self) -> Usage:
         """What is stored, for all artifacts."""
-        return Usage(*self._one("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM keys"))
+        return Usage(*self._db.one("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM keys"))
 
-    # Cleaning
+    def _count(self, condition: str, *values: object) -> int:
+        return self._db.number(f"SELECT COUNT(*) FROM queries WHERE {condition}", *values)
+
+    def _position(self, digest: str) -> int:
+        return self._db.number(_TURNS, digest, digest)
+
+    def _check_hour(self, client: Client, now: float) -> None:
+        limit = self.limits.queries_per_hour
+        count, first = self._db.one(
+            "SELECT COUNT(*), MIN(at) FROM asked WHERE share = ? AND at > ?",
+            *(client.share, now - HOUR_SECONDS),
+        )
+        if limit and count >= limit:
+            words = f"{count} queries of yours came within an hour; {limit} may."
+            raise Refusal(429, "hour_is_full", words, first + HOUR_SECONDS - now)
 
     def sweep(self) -> None:
         """Remove what is expired, what no record names, and what dead processes left."""
-        with self._changing() as db:
+        with self._db.changing():
             self._expire(time.time())
             self._fail_queries_of_the_dead(self.instance.sweep())
             for folder, table in ((self.keys, "keys"), (self.responses, "queries")):
-                named = {row[0] for row in db.execute(f"SELECT digest FROM {table}")}
-                self._doomed += [path for path in folder.iterdir() if path.name not in named]
-            lost = [
-                row[0]
-                for row in db.execute("SELECT digest FROM keys")
-                if not (self.keys / row[0]).is_file()
-            ]
-            self._drop_keys(lost)
+                named = set(self._db.column(f"SELECT digest FROM {table}"))
+                self._db.remove(*(path for path in folder.iterdir() if path.name not in named))
+            stored = self._db.column("SELECT digest FROM keys")
+            self._drop_keys([one for one in stored if not (self.keys / one).is_file()])
 
     def _fail_queries_of_the_dead(self, alive: set[str]) -> None:
         marks = ", ".join("?" * len(alive))
-        self._db.execute(
+        self._db.change(
             "UPDATE queries SET state = 'failed', ended = ?, error = 'server_stopped', message = ? "
             f"WHERE state IN ('queued', 'running') AND instance NOT IN ({marks})",
-            (
-                time.time(),
-                "The server process stopped before it had computed the query. Send it again.",
-                *alive,
-            ),
+            time.time(),
+            "The server process stopped before it had computed the query. Send it again.",
+            *alive,
         )
 
     def _expire(self, now: float) -> None:
-        self._drop_keys(self._digests("SELECT digest FROM keys WHERE expires <= ?", now))
-        self._drop_queries(
-            self._digests("SELECT digest FROM queries WHERE ended <= ?", now - self.retention)
-        )
+        old = now - self.limits.retention
+        self._drop_keys(self._db.column("SELECT digest FROM keys WHERE expires <= ?", now))
+        self._drop_queries(self._db.column("SELECT digest FROM queries WHERE ended <= ?", old))
+        self._db.change("DELETE FROM asked WHERE at <= ?", now - HOUR_SECONDS)
 
-    def _evict(self, keep: int, *, owner: str) -> None:
-        idle = self._idle("owner = ?", owner)
-        surplus = self._one("SELECT COUNT(*) FROM keys WHERE owner = ?", owner)[0] - keep
+    def _evict_own(self, client: Client) -> None:
+        """Remove what a client has too much, as it is about to have one key set more."""
+        limit, idle = self.limits.keys_per_client, self._idle("share = ?", client.share)
+        mine = self._db.number("SELECT COUNT(*) FROM keys WHERE share = ?", client.share)
+        surplus = max(0, mine + 1 - limit)
         if surplus > len(idle):
-            raise Refusal(
-                429, "too_many_keys", f"{keep + 1} key sets of yours are in use; no more may be."
-            )
-        self._drop_keys([digest for digest, _ in idle[: max(0, surplus)]])
-        self.evicted += max(0, surplus)
+            words = f"{limit} key sets of yours are in use; no more may be."
+            raise Refusal(429, "too_many_keys", words)
+        self._evict([digest for digest, _ in idle[:surplus]])
 
-    def _evict_bytes(self, allowed: int, owner: str) -> None:
-        """Make room for an owner: by its own keys first, only then by others'."""
-        used = self._one(
-            "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM keys)"
-            " + (SELECT COALESCE(SUM(response_bytes), 0) FROM queries)"
-        )[0]
-        chosen = []
-        for digest, size in [*self._idle("owner = ?", owner), *self._idle("owner != ?", owner)]:
-            if used <= allowed:
+    def _make_room(self, client: Client, disk: int, *, keys: int) -> None:
+        """Make room for a client: by its own keys first, only then by others'."""
+        number, used = self._db.one("SELECT COUNT(*), COALESCE(SUM(disk), 0) FROM keys")
+        used += self._db.number("SELECT COALESCE(SUM(disk), 0) FROM queries")
+        chosen: list[str] = []
+        idle = [*self._idle("share = ?", client.share), *self._idle("share != ?", client.share)]
+        for digest, size in idle:
+            if self._fits(number + keys, used + disk):
                 break
             chosen.append(digest)
-            used -= size
-        if used > allowed:
-            raise Refusal(
-                507, "store_full", "All stored keys are in use and there is no room for more.", 30
-            )
-        self._drop_keys(chosen)
-        self.evicted += len(chosen)
+            number, used = number - 1, used - size
+        if not self._fits(number + keys, used + disk):
+            words = "All stored keys are in use and there is no room for more."
+            raise Refusal(507, "store_full", words, 30)
+        self._evict(chosen)
+
+    def _fits(self, number: int, used: int) -> bool:
+        return number <= self.limits.keys and used <= self.limits.bytes
 
     def _idle(self, condition: str, *values: object) -> list[tuple[str, int]]:
         """(digest, bytes with responses) of keys no query waits for, least recently used first."""
-        with self._thread:
-            return self._db.execute(
-                "SELECT digest, bytes + (SELECT COALESCE(SUM(response_bytes), 0) FROM queries "
-                f"WHERE key = k.digest) FROM keys AS k WHERE {condition} AND NOT EXISTS "
-                "(SELECT 1 FROM queries WHERE key = k.digest AND state IN ('queued', 'running')) "
-                "ORDER BY used",
-                values,
-            ).fetchall()
+        rows = self._db.rows(
+            "SELECT digest, disk + (SELECT COALESCE(SUM(disk), 0) FROM queries "
+            f"WHERE key = k.digest) FROM keys AS k WHERE {condition} AND NOT EXISTS "
+            "(SELECT 1 FROM queries WHERE key = k.digest AND state IN ('queued', 'running')) "
+            "ORDER BY used",
+            *values,
+        )
+        return [(digest, disk) for digest, disk in rows]
+
+    def _evict(self, digests: list[str]) -> None:
+        self._drop_keys(digests)
+        self.evicted += len(digests)
 
     def _drop_keys(self, digests: list[str]) -> None:
         for digest in digests:
-            self._drop_queries(self._digests("SELECT digest FROM queries WHERE key = ?", digest))
-            self._db.execute("DELETE FROM keys WHERE digest = ?", (digest,))
-            self._doomed.append(self.keys / digest)
+            self._drop_queries(self._db.column("SELECT digest FROM queries WHERE key = ?", digest))
+            self._db.change("DELETE FROM keys WHERE digest = ?", digest)
+            self._db.remove(self.keys / digest)
 
     def _drop_queries(self, digests: list[str]) -> None:
         for digest in digests:
-            self._db.execute("DELETE FROM queries WHERE digest = ?", (digest,))
-            self._doomed.append(self.responses / digest)
+            self._db.change("DELETE FROM queries WHERE digest = ?", digest)
+            self._db.remove(self.responses / digest)
 
-    # SQLite
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _move(partial: Path, path: Path) -> None:
+    os.replace(partial, path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
         os.close(descriptor)
-        db = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("BEGIN IMMEDIATE")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
-        if found not in (0, SCHEMA_VERSION):
-            db.close()
-            raise ServiceError(
-                f"{path}: schema version={found}, expected {SCHEMA_VERSION}. Use the Hushtune that "
-                "wrote it, or another data folder."
-            )
-        return db
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other thread or process changes the store beside.
-
-        Files dropped within it are removed after it.
-        """
-        with self._thread:
-            if self._db.in_transaction:  # within another one's
-                yield self._db
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                self._doomed = []
-                raise
-            doomed, self._doomed = self._doomed, []
-        for path in doomed:
-            path.unlink(missing_ok=True)
-
-    def _move(self, partial: Path, path: Path) -> None:
-        os.replace(partial, path)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _one(self, sql: str, *values: object):
-        with self._thread:
-            return self._db.execute(sql, values).fetchone()
-
-    def _digests(self, sql: str, *values: object) -> list[str]:
-        return [row[0] for row in self._db.execute(sql, values).fetchall()]
-
-    def _waiting(self) -> int:
-        return self._one(
-            "SELECT COUNT(*) FROM queries WHERE instance = ? AND state = 'queued'", self.instance.id
-        )[0]
-
-
-def unknown_key() -> Refusal:
-    """The answer where there are no such keys, or they are another client's."""
-    return Refusal(
-        404,
-        "unknown_key",
-        "No evaluation keys have this id: they expired, made room for others, were deleted or "
-        "never were. Upload them again.",
-    )
-
-
-def unknown_query() -> Refusal:
-    """The answer where there is no such query, or it is another client's."""
-    return Refusal(
-        404,
-        "unknown_query",
-        "No query has this id: it was deleted, ended too long ago or never was.",
-    )
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes left on a folder's disk."""
-    return shutil.disk_usage(folder).free

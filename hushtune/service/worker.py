@@ -14,11 +14,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hushtune.fhe.envelope import HEADER_BYTES
 from hushtune.support.errors import HushtuneError, ProtocolError
 
 from hushtune.service.errors import is_disk_full
+
+if TYPE_CHECKING:
+    from hushtune.fhe.server import EvaluationKeys
 
 IDLE_SECONDS = 5
 PR_SET_PDEATHSIG = 1
@@ -30,11 +34,11 @@ class WorkerSettings:
     """What a worker must know."""
 
     artifact: Path
-    layouts: Path
-    """File for the artifact's layouts; the first worker makes it."""
+    layout: Path
+    """File for the layout of the artifact's keys; the first worker makes it."""
     scratch: Path
-    """Folder for temporary files: Concrete unpacks a circuit with look-ups at every start, and
-    leaves it."""
+    """Folder for temporary files: Concrete unpacks a circuit with PBS at every start and leaves
+    it."""
     threads: int
     keys_in_memory: int
     server: int = field(default_factory=os.getpid)
@@ -50,10 +54,13 @@ class CheckKeys:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Compute a query with the keys in a file, write the response. Outcome: None."""
+    """Compute a query, with the keys in a file if it needs any; write the response.
+
+    Outcome: None.
+    """
 
     query: bytes
-    keys: Path
+    keys: Path | None
     response: Path
 
 
@@ -93,17 +100,21 @@ class Worker:
     def __init__(self, settings: WorkerSettings):
         from hushtune.fhe.server import Server
 
-        from hushtune.service.layout import Layouts
+        from hushtune.service.layout import Layout
 
         self.settings = settings
         self.server = Server(settings.artifact)
-        self.layouts = Layouts.kept(settings.layouts, settings.artifact)
-        self.opened: OrderedDict[Path, object] = OrderedDict()
+        keyless = self.server.artifact.manifest.circuit.pbs == 0
+        self.layout = None if keyless else Layout.kept(settings.layout, settings.artifact)
+        self.opened: OrderedDict[Path, EvaluationKeys] = OrderedDict()
 
     def outcome(self, task: CheckKeys | RunQuery) -> bytes | Failure | None:
         """Do a task."""
         try:
-            return self._check(task) if isinstance(task, CheckKeys) else self._run(task)
+            if isinstance(task, CheckKeys):
+                return self._check(task)
+            self._run(task)
+            return None
         except ProtocolError as error:
             return Failure("unreadable", str(error), refused=True)
         except MemoryError:
@@ -124,7 +135,7 @@ class Worker:
         with task.path.open("rb") as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with view, memoryview(view) as whole, whole[HEADER_BYTES:] as payload:
-                fits = self.layouts.evaluation_keys.fits(payload)
+                fits = self.layout is not None and self.layout.fits(payload)
         if not fits:
             raise ProtocolError(
                 "evaluation keys: not made with this artifact's parameters. Make them with "
@@ -133,13 +144,13 @@ class Worker:
         return self.server.load_keys(task.path.read_bytes()).key_id
 
     def _run(self, task: RunQuery) -> None:
-        response = self.server.run(task.query, self._keys(task.keys))
+        response = self.server.run(task.query, self._keys(task.keys) if task.keys else None)
         with task.response.open("xb") as file:
             file.write(response)
             file.flush()
             os.fsync(file.fileno())
 
-    def _keys(self, path: Path):
+    def _keys(self, path: Path) -> "EvaluationKeys":
         if path not in self.opened:
             while len(self.opened) >= self.settings.keys_in_memory:
                 self.opened.popitem(last=False)

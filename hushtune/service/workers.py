@@ -1,4 +1,9 @@
-"""The worker processes: a line of jobs, a slot for each process, a new one for each that dies."""
+"""The worker processes: a queue of jobs, a slot for each process, a new one for each that dies.
+
+Written by hand because Pebble, which was tried, counts a task's time from the moment a worker takes
+it: a worker that is stopped before it does holds its task for ever. And where a worker fails to
+start, its pool is broken for good.
+"""
 
 import asyncio
 import logging
@@ -7,66 +12,19 @@ import os
 import shutil
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from hushtune.service.instance import note_process, sweep_shared_memory
 from hushtune.service.logs import log, note
-from hushtune.service.worker import CheckKeys, Failure, RunQuery, WorkerSettings, work
+from hushtune.service.queue import Job, Queue, Task
+from hushtune.service.worker import Failure, WorkerSettings, work
 
-Task = CheckKeys | RunQuery
 START_SECONDS = 300
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 DIED = Failure("worker_died", "The process that computed it died and was replaced. Send it again.")
 STOPPING = Failure("server_stopping", "The server is stopping. Send it again in a while.")
 MISTAKE = Failure("failed", "The server made a mistake; its log tells more.")
-
-
-@dataclass(eq=False)
-class Job:
-    """A task on its way."""
-
-    task: Task
-    outcome: asyncio.Future
-    begin: Callable[[], bool]
-    """Called when it is its turn; False where nobody wants it any more."""
-    name: str
-
-    def settle(self, outcome: object) -> None:
-        """Give the outcome to whoever waits for it."""
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-
-class Line:
-    """Jobs that wait: checks of keys and queries take turns, each first come, first served."""
-
-    def __init__(self) -> None:
-        self.checks: deque[Job] = deque()
-        self.queries: deque[Job] = deque()
-        self._check_was_last = False
-
-    def put(self, job: Job) -> None:
-        """Let a job wait."""
-        (self.checks if isinstance(job.task, CheckKeys) else self.queries).append(job)
-
-    def take(self) -> Job | None:
-        """The next job, if any waits."""
-        lines = [self.checks, self.queries]
-        if self._check_was_last:
-            lines.reverse()
-        for line in filter(None, lines):
-            self._check_was_last = line is self.checks
-            return line.popleft()
-        return None
-
-    def remove(self, job: Job) -> bool:
-        """Take this job out; False if it did not wait any more."""
-        for line in (self.checks, self.queries):
-            if job in line:
-                line.remove(job)
-                return True
-        return False
 
 
 class Workers:
@@ -84,9 +42,9 @@ class Workers:
         self.replaced = 0
         self.failure: str | None = None
         """Why the last worker could not be started."""
-        self.line = Line()
+        self.queue = Queue()
         self._slots = [_Slot(self, index) for index in range(count)]
-        self._tasks: list[asyncio.Task] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
     @property
@@ -104,20 +62,24 @@ class Workers:
         self._tasks = [asyncio.create_task(slot.run()) for slot in self._slots]
 
     def submit(
-        self, task: Task, begin: Callable[[], bool] = lambda: True, name: str = ""
-    ) -> asyncio.Future:
-        """Queue a task, under a name by which it may be dropped.
+        self,
+        task: Task,
+        begin: Callable[[], bool] = lambda: True,
+        name: str = "",
+        share: str = "",
+    ) -> "asyncio.Future[object]":
+        """Queue a task of a client, under a name by which it may be dropped.
 
         Returns:
             Its outcome, a `Failure`, or None where nobody wants it any more: it was dropped, or
             `begin` said so.
         """
         loop = asyncio.get_running_loop()
-        job = Job(task, loop.create_future(), begin, name)
+        job = Job(task, loop.create_future(), begin, name, share)
         if self._stopping:
             job.settle(STOPPING)
             return job.outcome
-        self.line.put(job)
+        self.queue.put(job)
         for slot in self._slots:
             slot.wake.set()
         patience = loop.call_later(self.longest_wait, self._give_up, job)
@@ -126,18 +88,19 @@ class Workers:
 
     def waiting(self) -> set[str]:
         """The names of the queries that wait."""
-        return {job.name for job in self.line.queries}
+        return {job.name for job in self.queue.queries()}
 
     def drop(self, names: set[str]) -> None:
-        """Take queries out of the line; those that run already go on."""
-        for job in [job for job in self.line.queries if job.name in names]:
-            self.line.remove(job)
-            job.settle(None)
+        """Take queries out of the queue; those that run already go on."""
+        for job in self.queue.queries():
+            if job.name in names:
+                self.queue.remove(job)
+                job.settle(None)
 
     async def stop(self, grace: float) -> None:
         """Fail what waits, let what runs end within `grace` seconds, end the processes."""
         self._stopping = True
-        while job := self.line.take():
+        while job := self.queue.take():
             job.settle(STOPPING)
         deadline = time.monotonic() + grace
         while self.busy and time.monotonic() < deadline:
@@ -149,7 +112,7 @@ class Workers:
             _, pending = await asyncio.wait(pending, timeout=1)
 
     def _give_up(self, job: Job) -> None:
-        if self.line.remove(job):
+        if self.queue.remove(job):
             words = f"No worker had time for it within {self.longest_wait:g} s. Send it again."
             job.settle(Failure("waited_too_long", words))
 
@@ -185,7 +148,7 @@ class _Slot:
             return self._not_started(Failure("not_started", str(error)))
         try:
             failure = await process.reply(START_SECONDS)
-            if failure is not None:
+            if isinstance(failure, Failure):
                 return self._not_started(failure)
             self.ready, self._pause, self.workers.failure = True, FIRST_PAUSE, None
             note("worker ready", worker=self.index, pid=process.pid)
@@ -206,7 +169,8 @@ class _Slot:
             job = await self._next_job(process)
             if job is None:
                 return DIED
-            self.busy, outcome = True, MISTAKE
+            self.busy = True
+            outcome: object = MISTAKE
             try:
                 outcome = await self._do(job, process)
             except asyncio.CancelledError:
@@ -221,7 +185,7 @@ class _Slot:
     async def _next_job(self, process: "_Process") -> Job | None:
         """The next job, taken the moment it is returned; None if the process died first."""
         while not process.dead:
-            if job := self.workers.line.take():
+            if job := self.workers.queue.take():
                 return job
             self.wake.clear()
             await self.wake.wait()
@@ -257,8 +221,10 @@ class _Process:
         self._process.start()
         theirs.close()  # theirs alone now: when they die, this end reads the end of the file
         self.pid = self._process.pid
+        if self.pid:
+            note_process(settings.scratch, self.pid)
         self.dead, self._on_death = False, on_death
-        self._messages: asyncio.Queue = asyncio.Queue()
+        self._messages: asyncio.Queue[object] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._pipe.fileno(), self._receive)
 
@@ -293,6 +259,8 @@ class _Process:
         """Wait until it has ended, then close the pipe, which a send may have been blocked in."""
         self._process.join()
         self._pipe.close()
+        if self.pid:
+            sweep_shared_memory({self.pid})
 
     def _receive(self) -> None:
         try:

@@ -82,10 +82,18 @@ def test_links_and_pictures_exist():
         assert (ROOT / target).exists(), target
 
 
-def test_the_api_example_runs(tiny_artifact, tiny_clips, tmp_path, monkeypatch, capsys):
-    """The README's Python, with the tiny artifact in the place of the corpus one."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "Server(" in b]
-    (tmp_path / "artifact").symlink_to(tiny_artifact)
+ASK = (HOW_TO / "ask-from-an-app.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(README, "linear"), (ASK, "linear"), (ASK, "tiny")],
+    ids=["readme", "how-to", "how-to-pbs"],
+)
+def test_the_api_example_runs(text, kind, request, tiny_clips, tmp_path, monkeypatch, capsys):
+    """Verbatim, with a small artifact without PBS ("linear") or with some ("tiny")."""
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "Server(" in b]
+    (tmp_path / "artifact").symlink_to(request.getfixturevalue(f"{kind}_artifact"))
     (tmp_path / "clip.wav").symlink_to(tiny_clips[0][1])
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {})

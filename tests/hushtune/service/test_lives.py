@@ -45,12 +45,14 @@ def test_from_birth_to_restart(start_server, tokens, alice, wait_for, tmp_path):
             ("GET", "/v1/client-part"),
             ("GET", "/metrics"),
             ("POST", "/v1/keys"),
+            ("POST", "/v1/queries"),
+            ("HEAD", "/v1/info"),
             ("GET", "/v1/keys/x"),
             ("DELETE", "/v1/queries/x"),
         ):
             answer = first.http.request(method, url, headers=wrong)
             assert answer.status_code == 401
-            assert answer.json()["error"]["code"] == "unauthorized"
+            assert method == "HEAD" or answer.json()["error"]["code"] == "unauthorized"
     key = first.upload(alice.keys, **ann)
     query = first.submit(key, alice.query, **ann).json()["id"]
     alice.client.decrypt(first.response(query, **ann))
@@ -75,7 +77,9 @@ def test_from_birth_to_restart(start_server, tokens, alice, wait_for, tmp_path):
         next(half.iterdir()).joinpath("half.keys").write_bytes(b"x" * 1000)
         first.kill()
     wait_for(lambda: not alive(worker))
+    assert left_in_shared_memory(worker), "else there is nothing to sweep"
     second = start_server(*options, data=first.data)
+    assert not left_in_shared_memory(worker) and not left_in_shared_memory(first.process.pid)
     assert second.http.get(f"/v1/keys/{key}", headers=ann).status_code == 200
     failed = second.state(lost, **ann)
     assert (failed["state"], failed["error"]["code"]) == ("failed", "server_stopped")
@@ -122,13 +126,17 @@ def test_from_birth_to_restart(start_server, tokens, alice, wait_for, tmp_path):
     for live in (first, second, third):
         log = "".join(live.lines)
         assert not any(secret in log for secret in [*secrets, key, query, running])
+    workers = [
+        event["pid"] for live in (first, second, third) for event in live.events("worker ready")
+    ]
     assert third.stop() == 0
     assert not list(third.temporary.iterdir()), "what Concrete unpacked went with its server"
+    assert not any(map(left_in_shared_memory, workers)), "though workers are always killed"
 
 
 def test_a_query_that_takes_too_long_and_fifty_that_wait(start_server, alice, wait_for):
     live = start_server(
-        *("--workers", "1", "--query-timeout", "10", "--queue", "40", "--queue-per-key", "60"),
+        *("--workers", "1", "--query-timeout", "10", "--queue", "40", "--queue-per-client", "60"),
         *("--grace", "1", "--uploads", "1"),
     )
     key = live.upload(alice.keys)
@@ -253,6 +261,30 @@ def test_checks_and_queries_take_turns(pool):
     assert order[:4] == ["check 0", "query 0", "check 0", "query 1"] and len(order) == 6
 
 
+def test_clients_take_turns(pool):
+    order = []
+
+    async def scenario(pool):
+        for name in ["ann"] * 16 + ["ben"] * 2:
+            last = pool.submit(QUERY, lambda name=name: order.append(name) or True, share=name)
+        pool.start()
+        await last
+
+    pool(scenario)
+    assert order[:4] == ["ann", "ben", "ann", "ben"], "16 of one leave another its half"
+
+
+def test_what_is_taken_out_of_the_queue_leaves_no_client_behind(pool):
+    async def scenario(pool):
+        for share in "ab":
+            pool.submit(QUERY, name=share, share=share)
+        pool.drop({"a"})
+        assert pool.waiting() == {"b"}
+        assert pool.queue.take().share == "b" and pool.queue.take() is None
+
+    pool(scenario)
+
+
 def test_a_dropped_query_is_not_held(pool):
     async def scenario(pool):
         outcomes = [pool.submit(QUERY, name=name) for name in "ab"]
@@ -307,6 +339,11 @@ def test_a_task_that_a_stopped_process_does_not_take_is_given_up(monkeypatch, tm
         await asyncio.to_thread(process.join)
 
     asyncio.run(scenario())
+
+
+def left_in_shared_memory(pid: int) -> list[str]:
+    """What a process left there, by its id."""
+    return [path.name for path in Path("/dev/shm").iterdir() if f"_{pid}_" in path.name]
 
 
 def alive(pid: int) -> bool:

@@ -17,8 +17,8 @@ from hushtune.support.errors import ProtocolError
 from starlette.requests import ClientDisconnect
 
 from hushtune.service.errors import Refusal, disk_full
+from hushtune.service.records import free_bytes
 from hushtune.service.settings import ServiceSettings
-from hushtune.service.store import free_bytes
 
 WRITE_BYTES = 1 << 20
 OCTETS = "application/octet-stream"
@@ -161,22 +161,30 @@ def _too_large(limit: int) -> Refusal:
 
 
 class Places:
-    """Places for uploads, of which a client with a name may take its share."""
+    """Places for bodies that are being sent, of which a client may take its share.
 
-    def __init__(self, number: int):
-        self.number, self.share = number, max(1, min(2, number // 2))
+    Args:
+        number: of places.
+        share: of one client.
+        what: is being sent.
+    """
+
+    def __init__(self, number: int, share: int, what: str):
+        self.number, self.share, self.what = number, share, what
         self.taken: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, owner: str) -> Iterator[None]:
+    def place(self, client: str) -> Iterator[None]:
         """A place; refused where there is none."""
-        if owner and self.taken[owner] >= self.share:
-            raise Refusal(429, "too_many_uploads", f"{self.share} uploads of yours run already.", 5)
+        if self.taken[client] >= self.share:
+            words = f"{self.share} {self.what} of yours are being sent already."
+            raise Refusal(429, "too_many_uploads", words, 5)
         if self.taken.total() >= self.number:
-            raise Refusal(503, "too_many_uploads", f"{self.number} uploads run already.", 5)
-        self.taken[owner] += 1
+            words = f"{self.number} {self.what} are being sent already."
+            raise Refusal(503, "too_many_uploads", words, 5)
+        self.taken[client] += 1
         try:
             yield
         finally:
-            self.taken[owner] -= 1
+            self.taken[client] -= 1
             self.taken += Counter()  # forgets who has none

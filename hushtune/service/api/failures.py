@@ -1,6 +1,7 @@
 """From whatever goes wrong in a request to the service's form of an error."""
 
 import sqlite3
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -39,16 +40,21 @@ def add_error_handlers(app: FastAPI) -> None:
     def on_anything(_: Request, __: Exception) -> ErrorResponse:
         return ErrorResponse(Refusal(500, "internal", "The server failed; its log tells more."))
 
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Refusal, on_refusal)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(OSError, on_storage_error)
-    app.add_exception_handler(sqlite3.OperationalError, on_storage_error)
-    app.add_exception_handler(Exception, on_anything)
+    handlers: dict[type[Exception], Any] = {
+        HTTPException: on_http_error,
+        Refusal: on_refusal,
+        RequestValidationError: on_invalid,
+        OSError: on_storage_error,
+        sqlite3.OperationalError: on_storage_error,
+        Exception: on_anything,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
 
 def _allowed(app: FastAPI, request: Request) -> str:
     """The methods a path knows, over all its routes."""
     scope = dict(request.scope)
     matching = [route for route in app.routes if route.matches(scope)[0] != Match.NONE]
-    return ", ".join(sorted({method for route in matching for method in route.methods}))
+    methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

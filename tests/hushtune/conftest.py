@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,17 @@ WAIT_SECONDS = 180
 class Live:
     """A running server, its log, and its folder for temporary files."""
 
-    def __init__(self, artifact: Path, data: Path, temporary: Path, *options: str):
+    def __init__(
+        self,
+        artifact: Path,
+        data: Path,
+        temporary: Path,
+        *options: str,
+        descriptors: int | None = None,
+    ):
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
         self.data, self.temporary = data, temporary
         command = [sys.executable, "-m", "hushtune", "serve", str(artifact), "--port", "0"]
         self.process = subprocess.Popen(
@@ -35,6 +46,7 @@ class Live:
             text=True,
             cwd=ROOT,
             env={**os.environ, "COLUMNS": "200", "TMPDIR": str(temporary)},
+            preexec_fn=limit if descriptors else None,
         )
         self.lines: list[str] = []
         threading.Thread(target=self._read_log, daemon=True).start()
@@ -42,6 +54,8 @@ class Live:
         assert "http://" in first, "".join(self.lines)
         self.url = re.search(r"http://\S+", first)[0]
         self.http = httpx.Client(base_url=self.url, timeout=WAIT_SECONDS)
+        far = httpx.HTTPTransport(local_address="127.0.0.2")
+        self.elsewhere = httpx.Client(base_url=self.url, timeout=WAIT_SECONDS, transport=far)
 
     def wait_until_ready(self) -> "Live":
         wait_for(lambda: self.http.get("/readyz").status_code == 200)
@@ -52,10 +66,15 @@ class Live:
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
-    def submit(self, key: str, query: bytes, **headers: str) -> httpx.Response:
-        return self.http.post(
-            f"/v1/keys/{key}/queries", content=query, headers={**OCTETS, **headers}
-        )
+    def submit(
+        self,
+        key: str | None,
+        query: bytes,
+        http: httpx.Client | None = None,
+        **headers: str,
+    ) -> httpx.Response:
+        path = f"/v1/keys/{key}/queries" if key else "/v1/queries"
+        return (http or self.http).post(path, content=query, headers={**OCTETS, **headers})
 
     def state(self, query: str, **headers: str) -> dict:
         return self.http.get(f"/v1/queries/{query}", headers=headers).json()
@@ -143,8 +162,6 @@ class Person:
     def bad_queries(self, other: "Person") -> dict[str, tuple[bytes, str]]:
         """Bodies that are no query of this person's, by name, each with the error they deserve."""
         artifact, key_id = self.client.artifact.id, self.client.key_id
-        payload = bytearray(self.query[86:])
-        payload[40] ^= 1
 
         def sealed(content: bytes) -> bytes:
             return Envelope(b"Q", artifact, key_id, content).pack()
@@ -154,7 +171,7 @@ class Person:
             "truncated": (self.query[:-1], "unreadable"),
             "random": (os.urandom(len(self.query)), "unreadable"),
             "foreign": (other.query, "other_keys"),
-            "another circuit's": (sealed(bytes(payload)), "unreadable"),
+            "longer within": (sealed(self.query[86:] + bytes(8)), "unreadable"),
             "shorter within": (sealed(self.query[86:-24]), "unreadable"),
             "rubbish within": (sealed(b"x" * 99), "unreadable"),
         }
@@ -187,12 +204,13 @@ def start_server(tiny_artifact, tmp_path_factory):
         data: Path | None = None,
         ready: bool = True,
         artifact: Path = tiny_artifact,
+        descriptors: int | None = None,
     ) -> Live:
         data = data or tmp_path_factory.mktemp("service")
         data.mkdir(exist_ok=True)
         for path in layouts.glob("layout-*"):  # measured once for all servers
             shutil.copy(path, data)
-        live = Live(artifact, data, temporary, *options)
+        live = Live(artifact, data, temporary, *options, descriptors=descriptors)
         started.append(live)
         if ready:
             live.wait_until_ready()
@@ -210,6 +228,7 @@ def start_server(tiny_artifact, tmp_path_factory):
 def live(start_server):
     """A server without tokens that most tests share."""
     return start_server(
-        *("--workers", "1", "--queue", "3", "--queue-per-key", "3", "--keys-in-memory", "2"),
+        *("--workers", "1", "--queue", "3", "--queue-per-client", "3", "--keys-in-memory", "2"),
         *("--idle-timeout", "2", "--slowest-upload", "1000", "--sweep-every", "1"),
+        *("--queries-per-hour", "0", "--keys-per-client", "99"),
     )

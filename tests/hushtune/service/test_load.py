@@ -16,6 +16,7 @@ from hushtune.service.load import measure_load
 QUERIES = int(os.environ.get("HUSHTUNE_LOAD_QUERIES", "60"))
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_many_queries(tiny_artifact):
     (row,) = measure_load(tiny_artifact, clients=[1], queries=QUERIES, options=["--workers=1"])
     assert row.queries == QUERIES

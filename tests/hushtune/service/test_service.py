@@ -27,15 +27,16 @@ from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.server import Server
 from starlette.responses import Response
 
-from hushtune.service.app import ClientPart
+from hushtune.service.api.context import ClientPart
+from hushtune.service.bodies import Places
+from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal
-from hushtune.service.layout import Layout, Layouts
+from hushtune.service.layout import Layout
 from hushtune.service.metrics import Metrics
 from hushtune.service.middleware import ErrorResponse, Observed
-from hushtune.service.uploads import Places
 from hushtune.service.worker import Worker, WorkerSettings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -49,14 +50,14 @@ def error_of(answer) -> str:
 def test_two_clients_at_once_get_their_own_answers(live, tiny_artifact, tiny_clips, alice, bob):
     local = Server(tiny_artifact)
 
-    def ask(person):
+    def ask(person, http):
         key = live.upload(person.keys)
         queries = [person.client.encrypt(path) for _, path in tiny_clips[:2]]
-        ids = [live.submit(key, query).json()["id"] for query in queries]
+        ids = [live.submit(key, query, http).json()["id"] for query in queries]
         return queries, [live.response(i) for i in ids]
 
     with ThreadPoolExecutor(2) as pool:
-        asked = list(pool.map(ask, (alice, bob)))
+        asked = list(pool.map(ask, (alice, bob), (live.http, live.elsewhere)))
     for person, (queries, responses) in zip((alice, bob), asked, strict=True):
         keys = local.load_keys(person.keys)
         for query, response in zip(queries, responses, strict=True):
@@ -198,9 +199,10 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(live, alice, bob):
         assert [w["position"] for w in waiting] == [1, 2]
         too_many = live.submit(mine, alice.query)
         assert (too_many.status_code, error_of(too_many)) == (429, "too_many_queries")
-        last = live.submit(other, bob.query).json()
-        assert last["position"] == 3
-        full = live.submit(other, bob.query)
+        last = live.submit(other, bob.query, live.elsewhere).json()
+        assert last["position"] == 2, "another address has its turn before this one's second"
+        assert live.state(waiting[1]["id"])["position"] == 3
+        full = live.submit(other, bob.query, live.elsewhere)
         assert (full.status_code, error_of(full)) == (503, "queue_full")
         for answer in (too_many, full):
             assert int(answer.headers["retry-after"]) >= 1
@@ -216,7 +218,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(live, alice, bob):
         live.http.delete(f"/v1/keys/{key}")
 
 
-def test_a_deleted_query_leaves_the_line_at_once(live, alice, wait_for):
+def test_a_deleted_query_leaves_the_queue_at_once(live, alice, wait_for):
     key = live.upload(alice.keys)
 
     def deleted() -> int:
@@ -330,6 +332,97 @@ def test_health_readiness_and_metrics(live):
     assert (unknown.status_code, error_of(unknown)) == (404, "unknown_path")
     wrong = live.http.delete("/v1/keys")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert "HEAD" in live.http.delete("/v1/info").headers["allow"].split(", ")
+
+
+def test_whoever_looks_is_told_what_this_is(live):
+    root = live.http.get("/")
+    assert root.headers["content-type"].startswith("text/plain") and "/openapi.json" in root.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/metrics", "/v1/info", "/v1/client-part", "/openapi.json"]
+)
+def test_head_answers_as_get_does(live, path):
+    head, whole = live.http.head(path), live.http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    if path != "/metrics":
+        assert head.headers["content-length"] == str(len(whole.content))
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert live.http.head("/v1/keys/x").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/info", "/v1/nothing", "/v1/keys/x"])
+def test_every_answer_forbids_what_a_browser_might_do_with_it(live, path):
+    headers = live.http.get(path).headers
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/v1/info/", "/v1/keys/", "/v1/queries/x/"])
+def test_a_foreign_host_is_not_echoed(live, path):
+    answer = live.http.get(path, headers={"Host": "evil.example"})
+    assert (answer.status_code, error_of(answer)) == (404, "unknown_path")
+    assert "evil" not in str(answer.headers) + answer.text
+
+
+def test_a_query_without_keys_is_refused_where_keys_are_needed(live, alice):
+    assert live.http.get("/v1/info").json()["keys"] == "uploaded"
+    answer = live.submit(None, alice.query)
+    assert (answer.status_code, error_of(answer)) == (409, "keys_needed")
+
+
+def test_queries_that_are_still_being_sent_have_a_share(live, alice, wait_for):
+    key = live.upload(alice.keys)
+    head = (
+        b"POST /v1/keys/%s/queries HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+        b"Content-Type: application/octet-stream\r\n\r\n" % (key.encode(), len(alice.query))
+    )
+    with ExitStack() as stack:
+        for _ in range(3):  # as many as may wait
+            stack.enter_context(raw(live, head + alice.query[:100]))
+        time.sleep(0.5)
+        refused = live.submit(key, alice.query)
+        assert (refused.status_code, error_of(refused)) == (429, "too_many_uploads")
+        accepted = live.submit(key, alice.query, live.elsewhere)
+        assert accepted.status_code == 202, accepted.text
+    wait_for(lambda: live.submit(key, alice.query).status_code == 202, 20)
+    live.http.delete(f"/v1/keys/{key}")
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        while connection.recv(4096):
+            pass
+    except TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def test_unread_bodies_do_not_keep_it_from_answering(start_server):
+    """The attack as it was found: 200 sockets, 256 descriptors, a byte now and then."""
+    attacked = start_server("--workers", "1", ready=False, descriptors=256)
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(200):
+            with suppress(OSError):
+                sockets.append(raw(attacked, head))
+        for _ in range(4):
+            time.sleep(1)
+            for connection in sockets:
+                with suppress(OSError):
+                    connection.sendall(b"x")
+            assert attacked.elsewhere.get("/healthz", timeout=5).status_code == 200
+        assert sum(map(is_open, sockets)) <= 64
+    finally:
+        for connection in sockets:
+            connection.close()
+    attacked.kill()
 
 
 def test_a_made_up_method_makes_no_metric_of_its_own(live):
@@ -365,7 +458,7 @@ def test_too_many_requests_at_once_are_refused_but_the_health_check():
 
 
 def test_one_client_takes_its_share_of_the_uploads():
-    places = Places(4)
+    places = Places(4, 2, "key sets")
     with ExitStack() as stack:
         for owner in ("ann", "ann", "ben"):
             stack.enter_context(places.place(owner))
@@ -376,9 +469,12 @@ def test_one_client_takes_its_share_of_the_uploads():
             with pytest.raises(Refusal) as refused, places.place(owner):
                 pass
             assert refused.value.status == status and refused.value.retry_after
-    with ExitStack() as stack:  # without tokens all are one
-        for _ in range(4):
-            stack.enter_context(places.place(""))
+    with ExitStack() as stack:  # without tokens an address is one client
+        for host in ("2001:db8::1", "2001:db8::2"):
+            stack.enter_context(places.place(Client.at(host).share))
+        with pytest.raises(Refusal), places.place(Client.at("2001:db8::3").share):
+            pass
+        stack.enter_context(places.place(Client.at("2001:db8:0:1::1").share))
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -395,31 +491,37 @@ def test_only_what_the_manifest_names_is_published(tiny_artifact, tmp_path):
     assert published == ClientPart.of(Artifact(tiny_artifact, ("client",)))
     with zipfile.ZipFile(io.BytesIO(published.data)) as archive:
         assert "client/notes.txt" not in archive.namelist()
+    (copy / "signature.json").write_text("{}")
+    signed = ClientPart.of(Artifact(copy, ("client",)))
+    with zipfile.ZipFile(io.BytesIO(signed.data)) as archive:
+        assert archive.read("signature.json") == b"{}"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "{"])
 def test_a_damaged_layout_file_is_written_again(text, tmp_path, monkeypatch):
-    measured = Layouts(Layout(10, ((0, 4),), "a"), Layout(5, (), "b"))
-    monkeypatch.setattr(Layouts, "measure", lambda _: measured)
+    measured = Layout(10, ((0, 4),), "a")
+    monkeypatch.setattr(Layout, "measure", lambda _: measured)
     path = tmp_path / "layout.json"
     path.write_text(text)
-    assert Layouts.kept(path, tmp_path) == measured
-    assert Layouts.from_json(path.read_text()) == measured
+    assert Layout.kept(path, tmp_path) == measured
+    assert Layout.from_json(path.read_text()) == measured
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_worker_starts_in_spite_of_an_empty_layout_file(tiny_artifact, tmp_path):
-    layouts = tmp_path / "layout.json"
-    layouts.touch()
+    layout = tmp_path / "layout.json"
+    layout.touch()
     worker = Worker(
         WorkerSettings(
-            artifact=tiny_artifact, layouts=layouts, scratch=tmp_path, threads=1, keys_in_memory=1
+            artifact=tiny_artifact, layout=layout, scratch=tmp_path, threads=1, keys_in_memory=1
         )
     )
-    assert worker.layouts == Layouts.from_json(layouts.read_text())
+    assert worker.layout == Layout.from_json(layout.read_text())
 
 
-@pytest.mark.parametrize("option", ["--port=99999", "--queue=0", "--key-days=-1"])
+@pytest.mark.parametrize(
+    "option", ["--port=99999", "--queue=0", "--key-days=-1", "--trusted-proxies=nonsense"]
+)
 def test_wrong_options_are_named(option, tiny_artifact):
     done = subprocess.run(
         [sys.executable, "-m", "hushtune", "serve", str(tiny_artifact), option],

@@ -24,7 +24,7 @@ from hushtune.client.keys import Renewal, ServiceKeys
 from hushtune.client.transport import Transport
 from hushtune.folders import cache_folder, data_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -364,7 +364,7 @@ def test_listening_without_a_microphone_is_explained(live, monkeypatch):
 
 
 def test_the_package_has_its_page(tmp_path):
-    static = Path(__file__).parents[2] / "hushtune" / "app" / "static"
+    static = Path(__file__).parents[3] / "hushtune" / "app" / "static"
     assert {path.name for path in static.iterdir()} == {
         "index.html", "page.js", "recorder.js", "style.css",
     }  # fmt: skip

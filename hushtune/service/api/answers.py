@@ -43,8 +43,12 @@ class Limits(Answer):
     """Largest query."""
     waiting_queries: int
     """Queries that may wait at once."""
-    queries_per_key: int
-    """Queries of one key set, or with tokens of one client, that may wait or run at once."""
+    queries_per_client: int
+    """Queries of one client (a token's or, without tokens, an address's) that may wait or run."""
+    queries_per_hour: int
+    """Queries that one client may send within an hour; 0 for no limit."""
+    keys_per_client: int
+    """Key sets that are kept for one client."""
     key_seconds: float
     """How long uploaded keys live, unless others need their room."""
     retention_seconds: float
@@ -68,6 +72,9 @@ class Info(Answer):
     server_version: str
     """The server's own Hushtune."""
     client_part: ClientPart
+    keys: Literal["none", "uploaded"]
+    """Whether queries are computed with uploaded evaluation keys. Where none are needed, a query
+    goes to POST /v1/queries, and its key should be a fresh one."""
     evaluation_key_bytes: int
     """What a key set is expected to take."""
     query_bytes: int
