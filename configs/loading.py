@@ -3,14 +3,17 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..support.errors import ConfigError
 from .renames import renamed_settings
 from .schema import Config
+
+Section = TypeVar("Section", bound=BaseModel)
 
 PACKAGE_FOLDER = Path(__file__).parent
 
@@ -35,7 +38,7 @@ def load_config(path: str | Path) -> Config:
     return parse_config(read_yaml(path), name=str(path), folder=path.parent)
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Nested settings, as a YAML file gives them.
 
     Raises:
@@ -52,7 +55,7 @@ def read_yaml(path: Path) -> dict:
     return data
 
 
-def parse_config(data: dict, *, name: str, folder: Path) -> Config:
+def parse_config(data: dict[str, Any], *, name: str, folder: Path) -> Config:
     """Check settings and make their paths absolute.
 
     Args:
@@ -90,7 +93,7 @@ def _find(path: Path) -> Path:
     raise ConfigError(f"{path}: no such configuration. Give a YAML file or one of: {names}.")
 
 
-def _with_absolute_paths(settings: BaseModel, folder: Path) -> Any:
+def _with_absolute_paths(settings: Section, folder: Path) -> Section:
     changes: dict[str, Any] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -103,7 +106,7 @@ def _with_absolute_paths(settings: BaseModel, folder: Path) -> Any:
     return settings.model_copy(update=changes)
 
 
-def _explain(problem: dict, data: dict) -> str:
+def _explain(problem: ErrorDetails, data: dict[str, Any]) -> str:
     """One pydantic problem as: key=value, what is wrong, what is allowed."""
     location = [part for part in problem["loc"]]
     keys = _keys(location, data)
@@ -123,7 +126,7 @@ def _explain(problem: dict, data: dict) -> str:
     return f"{key}={_short(problem['input'])}: {message}."
 
 
-def _keys(location: list, data: Any) -> list:
+def _keys(location: list[Any], data: Any) -> list[Any]:
     """The location without the union tags that pydantic adds."""
     keys = []
     for part in location:
@@ -137,7 +140,7 @@ def _keys(location: list, data: Any) -> list:
     return keys
 
 
-def _sibling_names(keys: list) -> Iterator[str]:
+def _sibling_names(keys: list[Any]) -> Iterator[str]:
     """Names allowed in the section at `keys`, over all alternatives of a union."""
     for model in _models_at(keys):
         yield from model.model_fields
@@ -147,7 +150,7 @@ def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
     return get_args(model.model_fields["kind"].annotation)
 
 
-def _models_at(keys: list) -> list[type[BaseModel]]:
+def _models_at(keys: list[Any]) -> list[type[BaseModel]]:
     """The models that the section at `keys` may be read into."""
     models: list[type[BaseModel]] = [Config]
     for key in keys:

@@ -30,7 +30,9 @@ def config_reference() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _models(key: str, field: dict, models: dict) -> Iterator[tuple[str, dict]]:
+def _models(
+    key: str, field: dict[str, Any], models: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The models that a key's value may be, by what to call them, and theirs in turn."""
     kinds = field.get("discriminator", {}).get("mapping", {})
     names = [(kind, reference.rsplit("/", 1)[-1]) for kind, reference in kinds.items()]
@@ -53,7 +55,7 @@ def _references(field: Any) -> list[str]:
     return found
 
 
-def _section(title: str, model: dict, models: dict) -> str:
+def _section(title: str, model: dict[str, Any], models: dict[str, Any]) -> str:
     lines = [f"## {title}", "", _prose(model.get("description", "")), ""]
     required = model.get("required", [])
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
@@ -68,13 +70,13 @@ def _section(title: str, model: dict, models: dict) -> str:
     return "\n".join(lines + (rows if len(rows) > 2 else ["It has no keys of its own."]))
 
 
-def _default(field: dict, nested: bool) -> str:
+def _default(field: dict[str, Any], nested: bool) -> str:
     if "default" not in field or (nested and isinstance(field["default"], dict)):
         return "its own"
     return f"`{json.dumps(field['default'], ensure_ascii=False)}`"
 
 
-def _type(field: dict) -> str:
+def _type(field: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
@@ -97,7 +99,8 @@ def _type(field: dict) -> str:
     limits = [words.format(_plain(field[key])) for key, words in _BOUNDS if key in field]
     if field.get("pattern"):
         limits.insert(0, "letters, digits, `.`, `_`, `-`")
-    return name.get(kind, kind) + (f" {', '.join(limits)}" if limits else "")
+    result: str = name.get(kind, kind) + (f" {', '.join(limits)}" if limits else "")
+    return result
 
 
 def _plain(number: float) -> str:

@@ -1,14 +1,15 @@
-"""Where Hushtune keeps things for its user (XDG base directories)."""
+"""Where Hushtune keeps things for its user (XDG base directories on Linux)."""
 
-import os
 from pathlib import Path
+
+from platformdirs import user_cache_path, user_data_path
 
 
 def data_folder() -> Path:
     """Keys, and what a service stores: must not be lost."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "hushtune"
+    return user_data_path("hushtune")
 
 
 def cache_folder() -> Path:
     """What can be fetched again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hushtune"
+    return user_cache_path("hushtune")

@@ -29,8 +29,8 @@ def owner_answer(
     network = load_network(artifact)
     if mode == "clear":
 
-        def clear(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
-            logits = network_logits(network, torch.from_numpy(image)[None])[0]
+        def clear(features: Features, top: int, notes: tuple[str, ...]) -> Answer:
+            logits = network_logits(network, torch.from_numpy(features)[None])[0]
             return client.answer(logits, top=top, notes=notes)
 
         return clear
@@ -40,8 +40,8 @@ def owner_answer(
     calibration, number = load_calibration(artifact), artifact.manifest.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
-    def simulated(image: Features, top: int, notes: tuple[str, ...]) -> Answer:
-        said = simulate(module, image, number)
+    def simulated(features: Features, top: int, notes: tuple[str, ...]) -> Answer:
+        said = simulate(module, features, number)
         head = client.artifact.head
         if isinstance(head, NumberHead):
             return head.answer_of_number(int(said), notes=notes)

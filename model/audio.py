@@ -2,6 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -52,7 +53,7 @@ def read_audio(
 
 
 def to_mono(
-    samples: NDArray[np.floating], source_rate: int, sample_rate: int, *, name: str
+    samples: NDArray[np.floating[Any]], source_rate: int, sample_rate: int, *, name: str
 ) -> NDArray[np.float32]:
     """Average channels and resample.
 
@@ -88,7 +89,7 @@ def resample(wave: NDArray[np.float32], source_rate: int, sample_rate: int) -> N
 
 
 def check_audible(
-    samples: NDArray[np.floating], sample_rate: int, min_seconds: float, *, name: str
+    samples: NDArray[np.floating[Any]], sample_rate: int, min_seconds: float, *, name: str
 ) -> None:
     """Refuse a clip too short or too quiet to identify.
 
@@ -108,7 +109,7 @@ def check_audible(
 
 
 def read_clip(
-    clip: str | PathLike[str] | tuple[NDArray[np.floating], int], sample_rate: int
+    clip: str | PathLike[str] | tuple[NDArray[np.floating[Any]], int], sample_rate: int
 ) -> tuple[NDArray[np.float32], str]:
     """Read a clip to identify: of longer ones, the first ``MAX_CLIP_SECONDS``.
 

@@ -7,9 +7,12 @@ the "unknown" logit, and how widely the songs' logits spread.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
+
+from ..support.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -27,32 +30,33 @@ class Decision:
     intercept: float
     temperature: float
 
-    def score(self, logits: np.ndarray) -> np.ndarray:
+    def score(self, logits: Array) -> Array:
         """Log-odds that a clip is of a known song: [clips, classes] -> [clips]; accept from 0."""
-        return features(logits) @ np.asarray(self.weights) + self.intercept
+        result: Array = features(logits) @ np.asarray(self.weights) + self.intercept
+        return result
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    def probabilities(self, logits: Array) -> Array:
         """Probability of every song and, last, of "unknown": [clips, classes], rows sum to 1."""
         known = expit(self.score(logits))[:, None]
         songs = softmax(logits[:, :-1] / self.temperature, axis=1)
         return np.concatenate([known * songs, 1 - known], axis=1)
 
-    def classes(self, logits: np.ndarray) -> np.ndarray:
+    def classes(self, logits: Array) -> Array:
         """The answers: the best song's class, or the last class for "unknown": int [clips]."""
         best = logits[:, :-1].argmax(1)
         return np.where(self.score(logits) >= 0, best, logits.shape[1] - 1)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The parameters as JSON-ready values."""
         return asdict(self)
 
     @staticmethod
-    def from_json(data: dict) -> "Decision":
+    def from_json(data: dict[str, Any]) -> "Decision":
         """The inverse of `to_json`."""
         return Decision(tuple(data["weights"]), data["intercept"], data["temperature"])
 
 
-def features(logits: np.ndarray) -> np.ndarray:
+def features(logits: Array) -> Array:
     """What the verdict looks at.
 
     Args:

@@ -8,9 +8,9 @@ training, so the network learns to live with it.
 """
 
 import math
+from typing import Any
 
 import brevitas.nn as qnn
-import numpy as np
 import torch
 from brevitas.quant import Uint8ActPerTensorFloat
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from ..configs.schema import (
     NetworkSettings,
     PoolLayer,
 )
+from ..support.arrays import Array
 from .quantizers import (
     ACTIVATION_PERCENTILE,
     WEIGHT_CLIP,
@@ -47,14 +48,20 @@ class LogMagnitude(nn.Module):
 class Block(nn.Module):
     """Linear operation, rounding, batch norm, activation."""
 
-    def __init__(self, linear: nn.Module, norm: nn.Module, activation: nn.Module, rounding=None):
+    def __init__(
+        self,
+        linear: nn.Module,
+        norm: nn.Module,
+        activation: nn.Module,
+        rounding: AccumulatorRounding | None = None,
+    ):
         super().__init__()
         self.linear = linear
         self.norm = norm
         self.activation = activation
         self.rounding = rounding
 
-    def forward(self, values):
+    def forward(self, values: Any) -> Any:
         """Apply the block; quantized blocks take and return Brevitas' QuantTensor."""
         out, sign = self.linear(values), None
         if self.rounding is not None and self.rounding.enabled:
@@ -103,15 +110,19 @@ class Network(nn.Module):
                 self.positions = math.prod(before[1:])
                 break
             bank = isinstance(layer, FilterBankLayer)
-            bits = layer if bank else settings
+            rounding_bits = settings.rounding_bits
+            norm: nn.Module = nn.BatchNorm2d(shape[0])
             if isinstance(layer, DenseLayer):
                 linear = self._linear(math.prod(before), layer.units, settings.weight_bits)
-                norm: nn.Module = nn.BatchNorm1d(layer.units)
+                norm = nn.BatchNorm1d(layer.units)
+            elif isinstance(layer, FilterBankLayer):
+                linear = self._conv(layer, before, layer.weight_bits)
+                rounding_bits = rounding_bits and layer.rounding_bits
             else:
-                linear = self._conv(layer, before, bits.weight_bits)
-                norm = nn.BatchNorm2d(shape[0])
-            rounds = quantized and settings.rounding_bits is not None
-            rounding = AccumulatorRounding(bits.rounding_bits, wraps=bank) if rounds else None
+                linear = self._conv(layer, before, settings.weight_bits)
+            rounding = None
+            if quantized and rounding_bits is not None:
+                rounding = AccumulatorRounding(rounding_bits, wraps=bank)
             self.blocks.append(Block(linear, norm, self._activation(magnitude=bank), rounding))
         self.head = self._linear(math.prod(shape), classes, settings.head_bits)
 
@@ -131,6 +142,14 @@ class Network(nn.Module):
     def has_filters(self) -> bool:
         """Whether the first layer is a filter bank."""
         return any(isinstance(layer, FilterBankLayer) for layer in self.settings.layers)
+
+    @property
+    def _filter_bank(self) -> FilterBankLayer:
+        """The settings of the filter bank."""
+        layer = self.settings.layers[0]
+        if not isinstance(layer, FilterBankLayer):
+            raise TypeError(f"layers[0].kind={layer.kind!r}: expected a filterbank.")
+        return layer
 
     @property
     def kept_bits(self) -> list[int]:
@@ -206,12 +225,12 @@ class Network(nn.Module):
             The activation range of all but the layer's share of overflows.
         """
         filters, norm = self.blocks[0].linear, self.blocks[0].norm
-        within = 1 - self.settings.layers[0].overflow
+        within = 1 - self._filter_bank.overflow
         with torch.no_grad():
             heard = torch.cat(
                 [
                     nn.functional.conv2d(part, filters.weight, stride=filters.stride).abs()
-                    for part in examples.split(100)
+                    for part in torch.split(examples, 100)
                 ]
             )
             heard = heard.transpose(0, 1).flatten(1)
@@ -241,7 +260,7 @@ class Network(nn.Module):
         Args:
             rate_hz: of the samples.
         """
-        layer = self.settings.layers[0]
+        layer = self._filter_bank
         weight = self.blocks[0].linear.weight
         samples = math.prod(weight.shape[2:])
         frequencies = torch.logspace(
@@ -257,7 +276,7 @@ class Network(nn.Module):
         self, layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...], bits: int
     ) -> nn.Module:
         kernel, stride = _window(layer, shape)
-        arguments = dict(
+        arguments: dict[str, Any] = dict(
             in_channels=shape[0],
             out_channels=shape_after(layer, shape)[0],
             kernel_size=kernel,
@@ -266,18 +285,20 @@ class Network(nn.Module):
         )
         if not self.quantized:
             return nn.Conv2d(**arguments)
-        return qnn.QuantConv2d(
+        result: nn.Module = qnn.QuantConv2d(
             **arguments,
             weight_quant=LearnedWeightQuant,
             weight_bit_width=bits,
         )
+        return result
 
     def _linear(self, inputs: int, outputs: int, bits: int) -> nn.Module:
         if not self.quantized:
             return nn.Linear(inputs, outputs, bias=False)
-        return qnn.QuantLinear(
+        result: nn.Module = qnn.QuantLinear(
             inputs, outputs, bias=False, weight_quant=LearnedWeightQuant, weight_bit_width=bits
         )
+        return result
 
     def _activation(self, *, magnitude: bool) -> nn.Module:
         relu = nn.ReLU() if not self.quantized else self._quantized_relu()
@@ -285,13 +306,14 @@ class Network(nn.Module):
 
     def _quantized_relu(self) -> nn.Module:
         bits = self.settings.activation_bits
-        return qnn.QuantReLU(
+        result: nn.Module = qnn.QuantReLU(
             act_quant=Uint8ActPerTensorFloat,
             bit_width=bits,
             high_percentile_q=ACTIVATION_PERCENTILE.get(bits, 99.9),
             collect_stats_steps=30,
             return_quant_tensor=True,
         )
+        return result
 
 
 def shape_after(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -317,12 +339,16 @@ def _window(
     return (min(layer.kernel[0], shape[1]), min(layer.kernel[1], shape[2])), layer.stride
 
 
-def _plain(values) -> Tensor:
-    return values.value if hasattr(values, "value") else values
+def _plain(values: Any) -> Tensor:
+    plain: Tensor = values.value if hasattr(values, "value") else values
+    return plain
 
 
-def network_logits(network: Network, features: Tensor) -> np.ndarray:
+def network_logits(network: Network, features: Tensor) -> Array:
     """Logits of a network in its inference mode: float64 [clips, classes]."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(part) for part in features.split(256)]).double().numpy()
+        result: Array = (
+            torch.cat([network(part) for part in torch.split(features, 256)]).double().numpy()
+        )
+        return result

@@ -19,14 +19,14 @@ RANGE_DECAY = 0.9998
 """How slowly the widest accumulator met in training is forgotten, a step."""
 
 
-class LearnedWeightQuant(Int8WeightPerTensorFloat):
+class LearnedWeightQuant(Int8WeightPerTensorFloat):  # type: ignore[misc]
     """One learned scale for all weights of a layer (Esser et al. 2020, LSQ)."""
 
     scaling_impl_type = ScalingImplType.PARAMETER_FROM_STATS
     restrict_scaling_type = RestrictValueType.FP
 
 
-class InputQuant(Int8ActPerTensorFloat):
+class InputQuant(Int8ActPerTensorFloat):  # type: ignore[misc]
     """The fixed scale of standardised features."""
 
     scaling_impl_type = ScalingImplType.CONST

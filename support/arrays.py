@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from .errors import ArrayFileError
 
+Array = NDArray[Any]
+"""An array whose shape and type of values its docstring states."""
+
 Number = TypeVar("Number", bound=np.generic)
 
 

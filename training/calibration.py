@@ -19,18 +19,17 @@ from torch import Tensor
 
 from ..model.decision import Decision, features
 from ..model.network import network_logits
+from ..support.arrays import Array
 from ..support.errors import RunError
 from .data.clips import clip_images, list_calibration_clips
-from .run import Run
+from .run import Run, RunFile
 
 PARTS = 5
 """Into so many the unknown tracks are cut for cross-fitting."""
 NETWORKS = ("float", "quantized")
-WITHOUT = "without.npy"
-"""Weights fitted without a part of the unknown tracks each, until the verdict is calibrated."""
 
 
-def cross_fitted(images: Tensor, places: np.ndarray, weights: Tensor) -> np.ndarray:
+def cross_fitted(images: Tensor, places: Array, weights: Tensor) -> Array:
     """Logits of the networks without hidden layers that each clip's track did not teach.
 
     Args:
@@ -48,7 +47,7 @@ def cross_fitted(images: Tensor, places: np.ndarray, weights: Tensor) -> np.ndar
     return result
 
 
-def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def calibration_logits(run: Run) -> tuple[Array, dict[str, Array]]:
     """What a trained run's networks say of clips such as the verdict will be asked about.
 
     Returns:
@@ -77,7 +76,7 @@ def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         for phase in NETWORKS
     }
     if linear:
-        if not run.path(WITHOUT).exists():
+        if not run.has(RunFile.WITHOUT):
             raise RunError(
                 f"{run.folder}: its training was begun by another version. Delete the folder and "
                 "train again."
@@ -86,14 +85,14 @@ def calibration_logits(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         part = dict(zip(split.known_unknowns, split.parts(PARTS), strict=True))
         unknown = np.flatnonzero(labels == split.unknown_class)
         parts = np.array([part[clips[place].track] for place in unknown])
-        without = torch.from_numpy(np.load(run.path(WITHOUT)))
+        without = torch.from_numpy(np.load(run.path(RunFile.WITHOUT)))
         shift = cross_fitted(images[unknown], parts, without) - logits["float"][unknown]
         for phase in NETWORKS:
             logits[phase][unknown] += shift
     return labels, logits
 
 
-def calibrate(logits: np.ndarray, labels: np.ndarray, false_alarms: float) -> Decision:
+def calibrate(logits: Array, labels: Array, false_alarms: float) -> Decision:
     """Fit the verdict of a trained network.
 
     Args:
@@ -113,11 +112,12 @@ def calibrate(logits: np.ndarray, labels: np.ndarray, false_alarms: float) -> De
     return Decision(weights, -float(threshold), _temperature(logits[known], labels[known]))
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def _temperature(logits: Array, labels: Array) -> float:
     """The temperature under which the songs' probabilities fit best."""
 
     def loss(log_temperature: float) -> float:
-        scores = log_softmax(logits[:, :-1] / np.exp(log_temperature), axis=1)
-        return -scores[np.arange(len(labels)), labels].mean()
+        scores = np.asarray(log_softmax(logits[:, :-1] / np.exp(log_temperature), axis=1))
+        return -float(np.mean(scores[np.arange(len(labels)), labels]))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
+    best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
+    return float(np.exp(best.x))

@@ -14,40 +14,40 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from ..support.progress import progress_bar
-from .data.pool import ImagePool
+from .data.pool import ExamplePool
 
 PART = 2048
-RANKING_IMAGES = 40_000
+RANKING_EXAMPLES = 40_000
 """So many images choose the values that are kept: all of them would take minutes more."""
 LOGIT_SCALE = 20.0
 """Logits are this many times the regression's values, so that they spread like a network's."""
 
 
 @dataclass(frozen=True)
-class LeastSquares:
+class RidgeFit:
     """Weights that predict the classes' one-hot codes from the images.
 
     Attributes:
-        kept: places of the inputs in a flattened image, rising, int [inputs].
+        selected: places of the inputs in a flattened image, rising, int [inputs].
         weights: float32 [classes, inputs].
         without: the same, fitted without the images of one part of the tracks that teach
             "unknown" each: float32 [parts, classes, inputs].
     """
 
-    kept: Tensor
+    selected: Tensor
     weights: Tensor
     without: Tensor
 
 
-def fit_least_squares(
-    pool: ImagePool,
+def fit_ridge(
+    pool: ExamplePool,
     classes: int,
     ridge: float,
     *,
     inputs: int | None = None,
     parts: list[int],
     title: str,
-) -> LeastSquares:
+) -> RidgeFit:
     """Fit all images, and all but those of each part of the tracks that teach "unknown".
 
     Where only some of the image values are wanted, they are those that move the songs' logits most
@@ -64,18 +64,19 @@ def fit_least_squares(
     """
     images, labels = pool.images.flatten(1), pool.labels
     count, values = images.shape
-    pruned = inputs is not None and inputs < values
+    wanted = values if inputs is None else inputs
+    pruned = wanted < values
     with progress_bar() as bar:
-        task = bar.add_task(title, total=count + pruned * min(RANKING_IMAGES, count), note="")
-        kept = torch.arange(values)
+        task = bar.add_task(title, total=count + pruned * min(RANKING_EXAMPLES, count), note="")
+        selected = torch.arange(values)
         if pruned:
-            first = slice(0, RANKING_IMAGES)
+            first = slice(0, RANKING_EXAMPLES)
             moments, sums, counts = _moments(images[first], labels[first], classes, bar, task)
             power = moments.diagonal().clone()
             whole = _solve(moments, sums, counts, ridge)
             moved = whole[:-1].square().sum(0) * power
-            kept = moved.topk(inputs).indices.sort().values
-            images = images[:, kept]
+            selected = moved.topk(wanted).indices.sort().values
+            images = images[:, selected]
         moments, sums, counts = _moments(images, labels, classes, bar, task)
         without = []
         part_of = torch.tensor([-1, *parts])[pool.teachers + 1]
@@ -86,7 +87,7 @@ def fit_least_squares(
             less = counts - torch.bincount(labels[rows], minlength=classes)
             without.append(_solve(moments - left.T @ left, fewer, less, ridge))
         weights = _solve(moments, sums, counts, ridge)
-    return LeastSquares(kept, weights, torch.stack(without))
+    return RidgeFit(selected, weights, torch.stack(without))
 
 
 def _moments(

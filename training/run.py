@@ -4,21 +4,24 @@
 runs/demo/
   config.yaml          every setting, defaults filled in
   catalogue.json       tracks that could not be used, and why
-  split.json           known, unknown for training, unknown for testing
-  statistics.npy       mean and deviation of the images
-  selected.npy             places of the image values that the network reads, where not all
+  split.json           enrolled tracks, known unknowns, unknown songs to test with
+  statistics.npy       mean and deviation of every feature
+  selected.npy         places of the features that the network reads, where not all
   metrics.jsonl        one line a log interval
   curve.png            the learning curve
   float.pt, quantized.pt
-  calibration.npz      labels and logits of the clips that set the verdict
-  decision.json        when to answer "unknown"
+  checkpoint.pt        of a training that has not finished
+  calibration.npz      labels and logits of the clips that set the open-set decision
+  decision.json        when to answer "unknown"; written last: with it, a run is trained
   opened.json          every file that was opened to make what training saw
   result.json          accuracy on test clips
 ```
 """
 
 import json
+from enum import Enum
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -29,9 +32,36 @@ from ..configs.schema import Config, FheSettings, RawSamples
 from ..model.decision import Decision
 from ..model.features import FrontEnd, load_front_end
 from ..model.network import Network
+from ..support.arrays import Array
 from ..support.errors import RunError
 from ..support.files import replacing, write_atomically
 from .data.split import Split
+
+
+class RunFile(str, Enum):
+    """The files of a run."""
+
+    CONFIG = "config.yaml"
+    CATALOGUE = "catalogue.json"
+    SPLIT = "split.json"
+    STATISTICS = "statistics.npy"
+    SELECTED = "selected.npy"
+    METRICS = "metrics.jsonl"
+    CURVE = "curve.png"
+    FLOAT = "float.pt"
+    QUANTIZED = "quantized.pt"
+    CHECKPOINT = "checkpoint.pt"
+    WITHOUT = "without.npy"
+    """Weights fitted without a part of the known unknowns each, until the run is calibrated."""
+    CALIBRATION = "calibration.npz"
+    DECISION = "decision.json"
+    OPENED = "opened.json"
+    RESULT = "result.json"
+
+    @staticmethod
+    def weights(*, quantized: bool) -> "RunFile":
+        """The weights of the network or of its floating-point twin."""
+        return RunFile.QUANTIZED if quantized else RunFile.FLOAT
 
 
 class Run:
@@ -90,21 +120,35 @@ class Run:
         """Cache shared by the runs beside this one."""
         return self.config.runs / ".cache"
 
-    def path(self, name: str) -> Path:
-        """A file of this run."""
-        return self.folder / name
+    @property
+    def trained(self) -> bool:
+        """Whether training and calibration have finished."""
+        return self.has(RunFile.DECISION)
+
+    def path(self, name: RunFile | str) -> Path:
+        """A file of this run, or of what others keep beside it."""
+        return self.folder / (name.value if isinstance(name, RunFile) else name)
+
+    def has(self, name: RunFile | str) -> bool:
+        """Whether a file of this run was written."""
+        return self.path(name).is_file()
 
     def split(self) -> Split:
         """The run's split."""
-        return Split.load(self.path("split.json"))
+        return Split.load(self.path(RunFile.SPLIT))
 
     def front_end(self) -> FrontEnd:
-        """The front end with this run's image statistics and choice of values."""
-        path = self.path("statistics.npy")
-        if not path.is_file():
-            raise RunError(f"{self.folder}: training has not got far enough (no {path.name}).")
+        """The front end with this run's statistics and selected features.
+
+        Raises:
+            RunError: training has not got so far.
+            ArrayFileError: a file of it is damaged.
+        """
+        name = RunFile.STATISTICS.value
+        if not self.has(RunFile.STATISTICS):
+            raise RunError(f"{self.folder}: training has not got far enough (no {name}).")
         # before the fit selects features, all of them are read
-        fitted = self.path("selected.npy").is_file()
+        fitted = self.has(RunFile.SELECTED)
         selected = self.config.network.inputs if fitted else None
         return load_front_end(
             self.config.signal, self.config.spectrum, self.folder, selected=selected
@@ -125,7 +169,7 @@ class Run:
         Raises:
             RunError: training has not finished.
         """
-        path = self.path("quantized.pt" if quantized else "float.pt")
+        path = self.path(RunFile.weights(quantized=quantized))
         if not path.is_file():
             raise RunError(
                 f"{self.folder}: training has not finished (no {path.name}). "
@@ -136,45 +180,46 @@ class Run:
         return network.eval()
 
     def decision(self, *, quantized: bool) -> Decision:
-        """The calibrated verdict of the network or of its floating-point twin."""
-        decisions = self.read_json("decision.json")
+        """The calibrated open-set decision of the network or of its floating-point twin."""
+        decisions = self.read_json(RunFile.DECISION)
         return Decision.from_json(decisions["quantized" if quantized else "float"])
 
-    def write_calibration(self, labels: np.ndarray, logits: dict[str, np.ndarray]) -> None:
-        """Keep what the verdicts were calibrated on.
+    def write_calibration(self, labels: Array, logits: dict[str, Array]) -> None:
+        """Keep what the open-set decisions were calibrated on.
 
         Args:
             labels: of the calibration clips, int [clips]; the last class is "unknown".
             logits: of the networks ``float`` and ``quantized``, float [clips, classes].
         """
-        with replacing(self.path("calibration.npz")) as partial, partial.open("wb") as file:
+        with replacing(self.path(RunFile.CALIBRATION)) as partial, partial.open("wb") as file:
             np.savez(file, labels=labels, **logits)
 
-    def calibration(self, *, quantized: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and logits that a network's verdict was calibrated on, as they were written.
+    def calibration(self, *, quantized: bool) -> tuple[Array, Array]:
+        """Labels and logits that a network's decision was calibrated on, as they were written.
 
         Raises:
             RunError: missing or damaged.
         """
         try:
-            with np.load(self.path("calibration.npz")) as file:
+            with np.load(self.path(RunFile.CALIBRATION)) as file:
                 return file["labels"], file["quantized" if quantized else "float"]
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise RunError(f"{self.path('calibration.npz')}: cannot be read ({error}).") from error
 
-    def write_json(self, name: str, data: object) -> None:
+    def write_json(self, name: RunFile | str, data: object) -> None:
         """Write a JSON file of this run."""
         text = json.dumps(data, indent=1, ensure_ascii=False)
         write_atomically(self.path(name), (text + "\n").encode())
 
-    def read_json(self, name: str) -> dict:
+    def read_json(self, name: RunFile | str) -> dict[str, Any]:
         """Read a JSON file of this run.
 
         Raises:
             RunError: missing or damaged.
         """
         try:
-            return json.loads(self.path(name).read_text("utf-8"))
+            data: dict[str, Any] = json.loads(self.path(name).read_text("utf-8"))
+            return data
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path(name)}: cannot be read ({error}).") from error
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...configs.schema import Config
+from ...support.seeds import Stream
 from ..baselines.mfcc import MfccVote
 from ..predictions import MFCC, MFCC_ENCRYPTED, PredictionTable, Thresholds
 from .references import Reference
@@ -45,7 +46,7 @@ def predict_mfcc(
     table.add(MFCC, *model.judge(clips), thresholds)
     if not len(sample):
         return None
-    rng = np.random.default_rng([config.seed, 17])
+    rng = np.random.default_rng([config.seed, Stream.MFCC_COMPILER_INPUTS])
     shown = rng.choice(len(features), min(COMPILE_ROWS, len(features)), replace=False)
     model.compile(features[shown])
     encrypted = model.judge_encrypted([clips[place] for place in sample])

@@ -22,7 +22,7 @@ from ...configs.schema import Config, FoldSettings
 from ...support.errors import CatalogueError, ConfigError, RunError
 from ...support.files import write_atomically
 from ...support.parallel import release_workers
-from ...training.data.pool import TrainingData, remove_images
+from ...training.data.pool import TrainingData, remove_examples
 from ...training.data.segments import clip_seconds
 from ...training.data.sounds import split_sounds
 from ...training.run import Run
@@ -139,17 +139,17 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
         write_fold(plan.fold_file(name), result.rows, facts)
         release_workers()
         if config.fold is not None and config.fold.holds_out_segments:
-            remove_images(result.data)
+            remove_examples(result.data)
         elif config.fold is not None:
             shared = result.data
     if shared is not None:
-        remove_images(shared)
+        remove_examples(shared)
 
 
 def _fold_run(plan: Plan, base: Run, name: str, config: Config) -> Run:
     """A fold's run, which shares the split of the product's and the cache."""
     if config.fold is None:
-        if not base.path("decision.json").exists():
+        if not base.trained:
             raise RunError(
                 f"{base.folder}: not trained, but the protocol 'trained' takes its networks. "
                 f"Train it first with 'hushtune train'."

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ...model.network import network_logits
+from ...support.seeds import Stream
 from ...training.calibration import calibrate
 from ...training.run import Run
 from ..metrics import ranked
@@ -41,7 +42,9 @@ def predict_networks(
         for size in catalogue_sizes:
             if size >= songs:
                 continue
-            rng = np.random.default_rng([config.seed, 16, config.fold_number, size])
+            rng = np.random.default_rng(
+                [config.seed, Stream.CATALOGUE_SIZES, config.fold_number, size]
+            )
             kept = np.sort(rng.choice(songs, size, replace=False))
             columns = np.append(kept, songs)
             inside = np.isin(labels, columns)

@@ -18,6 +18,7 @@ from ...configs.schema import Config
 from ...model.audio import read_audio
 from ...support.files import replacing
 from ...support.parallel import parallel_map
+from ...support.seeds import Stream
 from ...training.data.augment import Augmenter
 from ...training.data.catalogue import file_digest
 from ...training.data.segments import training_spans
@@ -109,7 +110,9 @@ class _Make:
         wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
         noisy = []
         for group in sounds:
-            rng = np.random.default_rng([config.seed, int(digest[:8], 16), group.group, 14])
+            rng = np.random.default_rng(
+                [config.seed, int(digest[:8], 16), group.group, Stream.REFERENCES]
+            )
             noisy.append(mfcc_windows(Augmenter(augment, group, rate)(wave, rng), rate))
         marks = landmarks(wave, rate)
         path.parent.mkdir(parents=True, exist_ok=True)

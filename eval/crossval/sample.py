@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...configs.schema import Config
+from ...support.seeds import Stream
 from ...training.data.clips import (
     ALONE_SNR_DB,
     DISTORTIONS,
@@ -102,7 +103,7 @@ def encrypted_sample(
     if count is None:
         return np.array(main)
     fold = config.fold_number
-    rng = np.random.default_rng([config.seed, 15, fold])
+    rng = np.random.default_rng([config.seed, Stream.ENCRYPTED_SAMPLE, fold])
     ratios = config.augment.test_snr_db
     chosen: list[int] = []
     for place in range(count):

@@ -48,7 +48,7 @@ def variant_run(
     for name in ("split.json", "catalogue.json"):
         if (shared / name).exists() and not run.path(name).exists():
             shutil.copy(shared / name, run.path(name))
-    trained = run.path("decision.json").exists()
+    trained = run.trained
     twin = None if trained else _trained_alike(folder, run)
     if twin is not None:
         announce(f"Trained as {twin.name} was: taken from there.")
@@ -103,7 +103,7 @@ def measure_variant(
         distortions=False,
         cores=cores,
     )
-    trained = run.path("decision.json").exists()
+    trained = run.trained
     fold = evaluate_fold(run, (), systems, announce=announce)
     if not trained:
         run.write_json(TRAINING_SECONDS, {"seconds": fold.facts.train_seconds})

@@ -27,7 +27,7 @@ from ...configs.schema import Config
 from ...support.errors import CompileError, ConfigError
 from ...support.files import write_atomically
 from ...support.parallel import release_workers
-from ...training.data.pool import TrainingData, remove_images
+from ...training.data.pool import TrainingData, remove_examples
 from ..crossval.encrypted import EXECUTED
 from .frontier import summary
 from .measure import measure_variant, variant_run
@@ -93,13 +93,13 @@ def run_sweep(
             write_atomically(path, measured.model_dump_json(indent=1).encode())
             announce(summary(measured))
             if previous is not None and previous.folder != data.folder:
-                remove_images(previous)
+                remove_examples(previous)
             previous, result = data, measured
             release_workers()
         if result is not None:
             results.append(result.model_copy(update={"name": variant.name, "note": variant.note}))
     if previous is not None:
-        remove_images(previous)
+        remove_examples(previous)
     return SweepResult(
         title=sweep.file.title,
         command=command,

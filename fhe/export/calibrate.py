@@ -8,9 +8,10 @@ from torch import Tensor
 from ...model.features import FEATURE_LIMIT
 from ...model.network import Network
 from ...support.errors import CompileError
+from ...support.seeds import Stream
 from ...training.data.pool import TrainingData
 from ...training.run import Run
-from ...training.trainer import training_images
+from ...training.trainer import training_examples
 
 POOL = 20
 """Calibration clips are the most extreme and random ones of this many times their number."""
@@ -40,7 +41,7 @@ def calibration_features(run: Run, network: Network, data: TrainingData) -> npt.
         CompileError: too few clips stay within that width.
     """
     wanted = run.config.fhe.calibration_clips
-    features = training_images(run, data, POOL * wanted)
+    features = training_examples(run, data, POOL * wanted)
     ranges, limit = activation_ranges(network, features)
     features, ranges = features[ranges <= limit], ranges[ranges <= limit]
     if len(features) < min(wanted, LEAST_CLIPS):
@@ -51,7 +52,7 @@ def calibration_features(run: Run, network: Network, data: TrainingData) -> npt.
         )
     wanted = min(wanted, len(features))
     extreme = ranges.argsort(descending=True)[: wanted // 2]
-    rng = np.random.default_rng([run.config.seed, 9])
+    rng = np.random.default_rng([run.config.seed, Stream.COMPILER_INPUTS])
     others = rng.choice(len(features), wanted - len(extreme), replace=False)
     chosen = features[np.concatenate([extreme.numpy(), others])]
     if not len(network.blocks):

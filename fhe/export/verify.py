@@ -8,6 +8,7 @@ from concrete.ml.quantization import QuantizedModule
 
 from ...model.network import network_logits
 from ...support.errors import CompileError
+from ...support.seeds import Stream
 from ...support.units import readable_seconds
 from ...training.data.clips import ClipImages, clip_images, list_test_clips
 from ...training.run import Run
@@ -66,7 +67,7 @@ def _check_clips(run: Run, count: int) -> ClipImages:
     """Held-out clips, known and unknown ones in the proportion three to one."""
     split = run.split()
     clips = list_test_clips(run.config, split)
-    rng = np.random.default_rng([run.config.seed, 10])
+    rng = np.random.default_rng([run.config.seed, Stream.PROOF_CLIPS])
     known = [clip for clip in clips if clip.label != split.unknown_class]
     unknown = [clip for clip in clips if clip.label == split.unknown_class]
     unknowns = max(1, count // 4) if count > 1 else 0

@@ -18,11 +18,11 @@ import anyio
 import httpx
 from hushtune.support import strict_json
 from hushtune.support.errors import ServiceError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from hushtune.client.address import Address
-from hushtune.client.answers import Answer, ErrorAnswer, Problem
+from hushtune.client.answers import ErrorAnswer, Problem
 
 ATTEMPTS = 6
 """How often a request whose connection breaks is tried."""
@@ -38,9 +38,11 @@ LARGEST_JSON_BYTES = 100_000
 DEEPEST_JSON = 8
 BUSY = {429, 502, 503, 504}
 """Answers of a service, or of a proxy before it, that is busy or restarting."""
+NOT_BUSY = {"hour_is_full"}
+"""The service's words for what a short wait does not change."""
 
 Body = Callable[[], AsyncIterator[bytes]]
-Kind = TypeVar("Kind", bound=Answer)
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Reply:
             value = strict_json.loads(
                 self.body, max_bytes=LARGEST_JSON_BYTES, max_depth=DEEPEST_JSON
             )
-            return kind.model_validate(value)
+            return TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
             wrong = error.errors()[0]
             why = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
@@ -116,6 +118,8 @@ class Refused(ServiceError):
                 problem = reply.read_as(ErrorAnswer).error
         if problem is not None:
             self.code, reason = problem.code, problem.message
+        if self.code in NOT_BUSY:
+            self.again = self.later = False
         what = "the query failed" if reply.success else f"refused ({self.status})"
         super().__init__(f"{reply.url}: {what}: {_printable(reason)}")
 

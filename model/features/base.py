@@ -143,7 +143,8 @@ class FrontEnd(ABC):
         if self.statistics is None:
             raise ValueError("statistics=None: features cannot be standardised without them.")
         mean, deviation = self.statistics
-        return np.clip((features - mean) / deviation, -FEATURE_LIMIT, FEATURE_LIMIT)
+        deviations: Features = (features - mean) / deviation
+        return np.clip(deviations, -FEATURE_LIMIT, FEATURE_LIMIT, out=deviations)
 
     def measure(self, features: Features) -> Features:
         """Statistics to standardise by: mean and deviation of every feature of these examples.
@@ -156,7 +157,8 @@ class FrontEnd(ABC):
         """
         mean = features.mean(0, dtype=np.float64)
         deviation = features.std(0, ddof=1, dtype=np.float64) + 1e-6
-        return np.stack([mean, deviation]).astype(np.float32)
+        result: Features = np.stack([mean, deviation]).astype(np.float32)
+        return result
 
     def select(self, features: Features) -> Features:
         """What the network reads of features: [..., channels, bands, columns] ->
@@ -165,7 +167,8 @@ class FrontEnd(ABC):
         if self.selected is None:
             return features
         flat = features.reshape(*features.shape[:-3], -1)
-        return np.take(flat, self.selected, axis=-1)[..., None, None]
+        result: Features = np.take(flat, self.selected, axis=-1)[..., None, None]
+        return result
 
     def picture(self, wave: Features) -> Features:
         """All features of a clip for people to look at, NaN where the network does not look.

@@ -77,7 +77,8 @@ def mel_filter_bank(
     widths = np.diff(corners)
     distance = corners - frequency[:, None]
     rising, falling = -distance[:, :-2] / widths[:-1], distance[:, 2:] / widths[1:]
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    result: Features = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return result
 
 
 class MelFrontEnd(FrontEnd):
@@ -118,7 +119,8 @@ class MelFrontEnd(FrontEnd):
 
     def query_features(self, wave: Features) -> Features:
         """See `FrontEnd.query_features`; of a longer clip, those of the first crop."""
-        return self.features(self.analyse(wave)[None, :, : self.crop_frames])[0]
+        result: Features = self.features(self.analyse(wave)[None, :, : self.crop_frames])[0]
+        return result
 
     def _full_features(self, analysed: Features, lengths: Places) -> Features:
         return (normalise(analysed, lengths) @ self._averages)[:, None]

@@ -78,7 +78,8 @@ class ModulationFrontEnd(FrontEnd):
 
     def query_features(self, wave: Features) -> Features:
         """See `FrontEnd.query_features`; all of a longer clip is averaged."""
-        return self.features(self.analyse(wave)[None])[0]
+        result: Features = self.features(self.analyse(wave)[None])[0]
+        return result
 
     def normalised(self, power: Features, lengths: Places) -> Features:
         """L of the module's docstring: float32 [clips, bands, frames], zero in the padding."""
@@ -208,7 +209,8 @@ def _fourier_kernel(length: int, window: int, bins: int) -> Features:
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * (time + 0.5) / length)) * (time < length)
     hann /= np.sqrt(np.square(hann).sum())
     phase = 2 * np.pi * np.arange(1, bins + 1)[:, None] * time / window
-    return (np.concatenate([np.cos(phase), -np.sin(phase)]) * hann).astype(np.float32)
+    result: Features = (np.concatenate([np.cos(phase), -np.sin(phase)]) * hann).astype(np.float32)
+    return result
 
 
 @lru_cache(maxsize=8)
@@ -217,7 +219,8 @@ def _neighbour_means(bands: int) -> Features:
     reach = min(QUANTILE_NEIGHBOURS, bands - 1 + bands % 2) // 2
     places = np.arange(bands)
     near = np.abs(places[:, None] - places) <= reach
-    return (near / near.sum(1, keepdims=True)).astype(np.float32)
+    result: Features = (near / near.sum(1, keepdims=True)).astype(np.float32)
+    return result
 
 
 def _smoothed(power: Features, share: float) -> Features:

@@ -61,7 +61,8 @@ class SamplesFrontEnd(FrontEnd):
 
     def query_features(self, wave: Features) -> Features:
         """See `FrontEnd.query_features`; those of the beginning of a longer clip."""
-        return self.features(self.analyse(wave)[None, :, : self.crop_frames])[0]
+        result: Features = self.features(self.analyse(wave)[None, :, : self.crop_frames])[0]
+        return result
 
     def _full_features(self, analysed: Features, lengths: Places) -> Features:
         """Crops at unit power, silent where they are padded, within +- `FEATURE_LIMIT`."""
@@ -79,4 +80,5 @@ def unit_power(features: Features, samples: Places) -> Features:
     """
     mean = np.square(features).sum((1, 2, 3)) / samples.astype(np.float32)
     gain = 1 / (np.sqrt(mean) + np.float32(1e-9))
-    return np.clip(features * gain[:, None, None, None], -FEATURE_LIMIT, FEATURE_LIMIT)
+    result: Features = np.clip(features * gain[:, None, None, None], -FEATURE_LIMIT, FEATURE_LIMIT)
+    return result

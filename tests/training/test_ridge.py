@@ -3,8 +3,8 @@ import pytest
 import torch
 from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_calibration_clips
-from hushtune.training.data.pool import ImagePool
-from hushtune.training.ridge import LOGIT_SCALE, fit_least_squares
+from hushtune.training.data.pool import ExamplePool
+from hushtune.training.ridge import LOGIT_SCALE, fit_ridge
 from sklearn.linear_model import Ridge
 
 
@@ -12,8 +12,8 @@ def fit(images, labels, classes, ridge, teachers=None, parts=(0,), inputs=None):
     if teachers is None:
         teachers = np.full(len(labels), -1)
     told = (torch.from_numpy(each) for each in (labels, teachers))
-    pool = ImagePool(torch.from_numpy(images).half(), *told, 0)
-    return fit_least_squares(pool, classes, ridge, inputs=inputs, parts=list(parts), title="")
+    pool = ExamplePool(torch.from_numpy(images).half(), *told, 0)
+    return fit_ridge(pool, classes, ridge, inputs=inputs, parts=list(parts), title="")
 
 
 def test_it_is_ridge_regression_on_centred_codes():
@@ -53,10 +53,10 @@ def test_the_values_kept_are_those_that_tell_the_classes_apart():
     images[:, telling] += 2 * rng.normal(size=(5, 5))[labels]
     images = images.reshape(4000, 2, 4, 5).astype(np.float16)
     pruned = fit(images, labels, 5, 0.1, inputs=5)
-    assert pruned.kept.tolist() == telling
+    assert pruned.selected.tolist() == telling
     alone = fit(images.reshape(4000, 40)[:, telling], labels, 5, 0.1)
     assert pruned.weights.numpy() == pytest.approx(alone.weights.numpy(), abs=1e-4)
-    assert fit(images, labels, 5, 0.1, inputs=99).kept.tolist() == list(range(40))
+    assert fit(images, labels, 5, 0.1, inputs=99).selected.tolist() == list(range(40))
 
 
 def test_it_takes_off_noise_that_images_share():

@@ -15,6 +15,7 @@ from scipy.signal import oaconvolve
 from torch import Tensor
 
 from ...configs.schema import AugmentSettings
+from ...support.arrays import Array
 from .sounds import Sounds
 
 EQUALIZER_BANDS_HZ = (120.0, 4500.0)
@@ -43,12 +44,12 @@ class Augmenter:
 
     def __call__(
         self,
-        wave: np.ndarray,
+        wave: Array,
         rng: np.random.Generator,
         *,
         snr_db: float | None = None,
         speed_percent: float | None = None,
-    ) -> np.ndarray:
+    ) -> Array:
         """Distort a waveform.
 
         Args:
@@ -79,7 +80,8 @@ class Augmenter:
                 if rng.random() < 0.5
                 else mp3(out, self.sample_rate, rng.uniform(*MP3_COMPRESSION))
             )
-        return out.numpy()
+        result: Array = out.numpy()
+        return result
 
     def _equalize(self, wave: Tensor, rng: np.random.Generator) -> Tensor:
         gains = rng.uniform(-self.settings.equalizer_db, self.settings.equalizer_db, 3)
@@ -87,11 +89,14 @@ class Augmenter:
         centre = float(np.exp(rng.uniform(np.log(300), np.log(3000))))
         wave = F.bass_biquad(wave, self.sample_rate, gains[0], low)
         wave = F.equalizer_biquad(wave, self.sample_rate, centre, gains[1], 0.7)
-        return F.treble_biquad(wave, self.sample_rate, gains[2], min(high, self.sample_rate / 2.5))
+        result: Tensor = F.treble_biquad(
+            wave, self.sample_rate, gains[2], min(high, self.sample_rate / 2.5)
+        )
+        return result
 
     def noise(self, samples: int, rng: np.random.Generator) -> Tensor:
         """Noise recordings of unit power, one after another, `samples` in all: [samples]."""
-        parts: list[np.ndarray] = []
+        parts: list[Array] = []
         missing = samples
         while missing > 0:
             recording = self.sounds.noise.draw(rng)
@@ -128,7 +133,8 @@ def telephone(wave: Tensor, sample_rate: int) -> Tensor:
     """Telephone band (300 to 3,400 Hz) and 8-bit mu-law."""
     low, high = TELEPHONE_BAND_HZ
     wave = F.lowpass_biquad(F.highpass_biquad(wave, sample_rate, low), sample_rate, high)
-    return F.mu_law_decoding(F.mu_law_encoding(wave.clamp(-1, 1), 256), 256)
+    result: Tensor = F.mu_law_decoding(F.mu_law_encoding(wave.clamp(-1, 1), 256), 256)
+    return result
 
 
 def mp3(wave: Tensor, sample_rate: int, compression: float) -> Tensor:

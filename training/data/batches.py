@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ...configs.schema import RawSamples, TrainingSettings
 from ...model.features import Features, FrontEnd
+from ...support.arrays import Array
+from ...support.seeds import Stream
 from .augment import Augmenter
 from .material import Crop, material_of
 from .views import View, Views
@@ -43,7 +45,7 @@ class BatchMaker:
         self,
         known: list[Views],
         unknown: list[Views],
-        noise: dict[int, np.ndarray],
+        noise: dict[int, Array],
         front_end: FrontEnd,
         settings: TrainingSettings,
         snr_db: tuple[float, float],
@@ -74,7 +76,7 @@ class BatchMaker:
             the track among those that teach "unknown", or -1: int [count].
         """
         s = self.settings
-        rng = np.random.default_rng([self.seed, 5, stream, number])
+        rng = np.random.default_rng([self.seed, Stream.EXAMPLES, stream, number])
         unknowns = round(count * s.known_unknown_share) if self._unknown else 0
         negatives = round(count * s.synthetic_negative_share)
         labels = rng.integers(len(self.known), size=max(1, count - unknowns - negatives))
@@ -90,8 +92,8 @@ class BatchMaker:
         drawn = isinstance(self.front_end.spectrum, RawSamples)
         images = self._images(crops, lengths, 0.0 if drawn else s.noise_share, [group], rng)
         labels = np.concatenate([labels, strangers])
-        made = (images, labels, teachers[: len(labels)])
-        return tuple(torch.from_numpy(part) for part in made)
+        teachers = teachers[: len(labels)]
+        return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(teachers)
 
     def _training_crop(self, views: Views, group: int, rng: np.random.Generator) -> Crop:
         return self._crop([view for view in views.training if view.group == group], rng)
@@ -107,8 +109,8 @@ class BatchMaker:
         )
 
     def _remix(
-        self, power: np.ndarray, share: float, groups: list[int], rng: np.random.Generator
-    ) -> np.ndarray:
+        self, power: Array, share: float, groups: list[int], rng: np.random.Generator
+    ) -> Array:
         """Add noise to a share of the clips."""
         chosen = np.flatnonzero(rng.random(len(power)) < share)
         if not len(chosen):
@@ -119,12 +121,12 @@ class BatchMaker:
         power[chosen] = self._material.mix(power[chosen], noise, snr, rng)
         return power
 
-    def _noise_piece(self, groups: list[int], frames: int, rng: np.random.Generator) -> np.ndarray:
+    def _noise_piece(self, groups: list[int], frames: int, rng: np.random.Generator) -> Array:
         pieces = self._noise[groups[rng.integers(len(groups))]]
         start = rng.integers(pieces.shape[2] - frames + 1)
         return pieces[rng.integers(len(pieces)), :, start : start + frames]
 
-    def _lengths(self, clips: int, rng: np.random.Generator) -> np.ndarray:
+    def _lengths(self, clips: int, rng: np.random.Generator) -> Array:
         frames = self.front_end.crop_frames
         shortest = round(frames * SHORTEST_CLIP_SECONDS / self.front_end.signal.crop_seconds)
         lengths = np.full(clips, frames)
@@ -138,7 +140,7 @@ class BatchMaker:
         Returns:
             images float [clips, channels, bands, columns], labels int [clips].
         """
-        rng = np.random.default_rng([self.seed, 6])
+        rng = np.random.default_rng([self.seed, Stream.VALIDATION])
         tracks = [*enumerate(self.known), *((len(self.known), v) for v in self._unknown)]
         labels = [label for label, _ in tracks for _ in range(crops)]
         parts = [self._crop(views.validating, rng) for _, views in tracks for _ in range(crops)]
@@ -151,7 +153,7 @@ class BatchMaker:
     def _images(
         self,
         crops: list[Crop],
-        lengths: np.ndarray,
+        lengths: Array,
         share: float,
         groups: list[int],
         rng: np.random.Generator,
@@ -169,7 +171,7 @@ class BatchMaker:
         return np.concatenate(images)
 
 
-def padded(crop: np.ndarray, frames: int) -> np.ndarray:
+def padded(crop: Array, frames: int) -> Array:
     """Repeat a crop [bands, n] to fill `frames` frames: [bands, frames]."""
     return (
         crop
@@ -178,13 +180,13 @@ def padded(crop: np.ndarray, frames: int) -> np.ndarray:
     )
 
 
-def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> np.ndarray:
+def noise_power(augmenter: Augmenter, front_end: FrontEnd, seed: int) -> Array:
     """Stretches of one group's noise, twice as long as a crop, as the front end analyses it.
 
     Returns:
         float32 [pieces, rows, frames].
     """
-    rng = np.random.default_rng([seed, 7])
+    rng = np.random.default_rng([seed, Stream.NOISE_PIECES])
     samples = front_end.samples(2 * front_end.crop_frames)
     pieces = [augmenter.noise(samples, rng) for _ in range(NOISE_PIECES)]
     return np.stack([front_end.analyse(piece.numpy()) for piece in pieces])

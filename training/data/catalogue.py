@@ -157,13 +157,30 @@ def _from_fma(folder: Path, subset: str) -> Iterator[Track]:
         ) from error
 
 
+_digests: dict[tuple[str, int, int], str] = {}
+
+
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, for cache keys.
+    """SHA-256 of a file's content, for cache keys; a file that did not change is read once.
 
     Raises:
         AudioError: the file cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        state = _state(path)
+        if state not in _digests:
+            _digests[state] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return _digests[state]
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def remember_digest(path: Path, digest: str) -> None:
+    """Take over what another process found `file_digest` to be."""
+    _digests[_state(path)] = digest
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    """What changes when a file does: name, size, time of its last change."""
+    about = path.stat()
+    return str(path), about.st_size, about.st_mtime_ns

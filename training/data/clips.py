@@ -10,14 +10,11 @@ of them can be rendered again as audio.
 """
 
 import csv
-import hashlib
-import inspect
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +23,14 @@ import torch
 from torch import Tensor
 
 from ...configs.schema import AugmentSettings, Config
-from ...model import audio, features
 from ...model.audio import read_audio
 from ...model.features import FrontEnd, make_front_end
+from ...support.arrays import Array
+from ...support.cache_keys import AUGMENTATION, cache_key
 from ...support.files import save_array
 from ...support.parallel import parallel_map
+from ...support.seeds import Stream
 from ..run import Run
-from . import augment, segments, sounds
 from .augment import Augmenter
 from .catalogue import file_digest
 from .segments import clip_seconds, held_out, training_spans
@@ -41,12 +39,16 @@ from .split import Split
 from .track import Track
 from .views import MAX_TRACK_SECONDS, random_start
 
+REVISION = 1
+"""Of the code that makes the features of clips, for their cache key."""
 UNKNOWN_REPEATS = 2
 """Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
 
 
 CALIBRATION_CLIPS = 1000
 CLIPS_OF_A_TRACK = 50
+CLIPS_OF_A_TASK = 16
+"""The fewest clips that a worker gets at once."""
 CALIBRATION_SEED = 2_000_000
 """Apart from those of test clips."""
 
@@ -86,7 +88,7 @@ class ClipImages:
 
     images: Tensor
     labels: Tensor
-    snr_db: np.ndarray
+    snr_db: Array
 
 
 def list_calibration_clips(
@@ -112,7 +114,7 @@ def list_calibration_clips(
 
 def list_test_clips(config: Config, split: Split) -> list[TestClip]:
     """All test clips of a split: one a known track and ratio, more of unknown tracks."""
-    clips = []
+    clips: list[TestClip] = []
     sides = [(track, label, 1) for label, track in enumerate(split.known)]
     sides += [(track, split.unknown_class, UNKNOWN_REPEATS) for track in split.unknown_test]
     for track, label, repeats in sides:
@@ -140,10 +142,10 @@ class ClipRenderer:
             for name, settings in _distortions(augment).items()
         }
 
-    def __call__(self, clip: TestClip) -> np.ndarray:
+    def __call__(self, clip: TestClip) -> Array:
         """The waveform of a clip: mono samples, float32 [n]."""
         config, rate = self.config, self.config.signal.sample_rate_hz
-        rng = np.random.default_rng([config.seed, 8, config.fold_number, clip.seed])
+        rng = np.random.default_rng([config.seed, Stream.CLIPS, config.fold_number, clip.seed])
         wave = _track(clip.track.path, rate)
         samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
         segment = held_out(config, len(wave) / rate)
@@ -213,9 +215,7 @@ def clip_images(
         images = np.load(path)
     else:
         work = _Images(config, validating)
-        images = np.concatenate(
-            parallel_map(work, _chunks(clips, 16), title=title, workers=workers)
-        )
+        images = np.concatenate(parallel_map(work, _tasks(clips), title=title, workers=workers))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_array(path, images)
@@ -225,19 +225,15 @@ def clip_images(
 
 
 def _key(clips: list[TestClip], config: Config, validating: bool) -> str:
-    """Of the clips, all that shapes them, and the code that does."""
-    modules = (audio, augment, features, segments, sounds, sys.modules[__name__])
-    code = [inspect.getsource(part) for part in (*modules, random_start)]
+    """Of the clips and all that shapes them."""
     names = _sounds(config, validating).names
     sections = (config.signal, config.spectrum, config.augment, config.fold)
     shapes = [section and section.model_dump(mode="json") for section in sections]
-    files = {path: file_digest(path) for path in {clip.track.path for clip in clips}}
     told = [
-        [files[clip.track.path], clip.snr_db, clip.seed, clip.seconds, clip.distortion]
+        [file_digest(clip.track.path), clip.snr_db, clip.seed, clip.seconds, clip.distortion]
         for clip in clips
     ]
-    key = json.dumps([code, names, shapes, config.seed, validating, told])
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return cache_key("clips", REVISION, AUGMENTATION, names, shapes, config.seed, validating, told)
 
 
 @lru_cache(maxsize=1)
@@ -252,7 +248,7 @@ def clip_renderer(settings: str, validating: bool) -> ClipRenderer:
 
 
 @lru_cache(maxsize=1)
-def _track(path: Path, sample_rate: int) -> np.ndarray:
+def _track(path: Path, sample_rate: int) -> Array:
     """The track decoded last: its clips follow one another."""
     return read_audio(path, sample_rate, max_seconds=MAX_TRACK_SECONDS)
 
@@ -262,7 +258,7 @@ class _Images:
     config: Config
     validating: bool
 
-    def __call__(self, clips: list[TestClip]) -> np.ndarray:
+    def __call__(self, clips: list[TestClip]) -> Array:
         front_end = make_front_end(self.config.signal, self.config.spectrum)
         render = clip_renderer(self.config.model_dump_json(), self.validating)
         return np.stack([front_end.query_features(render(clip)) for clip in clips]).astype(
@@ -270,8 +266,14 @@ class _Images:
         )
 
 
-def _chunks(items: list, size: int) -> list[list]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _tasks(clips: list[TestClip]) -> list[list[TestClip]]:
+    """Clips in order, those of one track that follow one another together: it is decoded once."""
+    tasks: list[list[TestClip]] = []
+    for _, some in groupby(clips, key=lambda clip: clip.track.path):
+        if not tasks or len(tasks[-1]) >= CLIPS_OF_A_TASK:
+            tasks.append([])
+        tasks[-1].extend(some)
+    return tasks
 
 
 def write_clips(
@@ -291,7 +293,9 @@ def write_clips(
     """
     split = run.split()
     clips = list_test_clips(run.config, split)
-    order = np.random.default_rng([run.config.seed, 11, seed]).permutation(len(clips))
+    order = np.random.default_rng([run.config.seed, Stream.WRITTEN_CLIPS, seed]).permutation(
+        len(clips)
+    )
     shuffled = [clips[i] for i in order]
     chosen = [clip for clip in shuffled if clip.label != split.unknown_class][:known]
     chosen += [clip for clip in shuffled if clip.label == split.unknown_class][:unknown]

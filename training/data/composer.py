@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from ...configs.schema import ComposedCatalogue
+from ...support.arrays import Array
 from ...support.files import replacing
 from ...support.parallel import parallel_map
 from .track import Track
@@ -140,7 +141,7 @@ def compose_catalogue(settings: ComposedCatalogue, folder: Path) -> list[Track]:
     return tracks
 
 
-def compose(seed: int, number: int, seconds: float) -> np.ndarray:
+def compose(seed: int, number: int, seconds: float) -> Array:
     """One song.
 
     Args:
@@ -181,7 +182,7 @@ def compose(seed: int, number: int, seconds: float) -> np.ndarray:
             for onset in onsets:
                 _add(song, start + onset * beat, _drum(kind, rng), 0.5 * mix[3])
     song = song[:samples]
-    return (0.9 * song / np.abs(song).max()).astype(np.float32)
+    return np.asarray((0.9 * song / np.abs(song).max()).astype(np.float32))
 
 
 def _names(seed: int, number: int) -> tuple[str, str]:
@@ -224,17 +225,19 @@ def _pitch(scale: tuple[int, ...], step: int) -> int:
     return 12 * octave + scale[place]
 
 
-def _tone(instrument: str, note: int, seconds: float) -> np.ndarray:
+def _tone(instrument: str, note: int, seconds: float) -> Array:
     """One note: MIDI number and length to samples."""
     time = np.arange(round(max(seconds, 0.05) * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 440 * 2 ** ((note - 69) / 12)
     phase = 2 * np.pi * pitch * time
     fade = np.minimum(1, np.minimum(time, time[-1] - time) / 0.01)
     if instrument == "organ":
-        return fade * sum(np.sin(k * phase) / k for k in (1, 2, 3, 4, 6, 8) if k * pitch < 7000)
+        return np.asarray(
+            fade * sum(np.sin(k * phase) / k for k in (1, 2, 3, 4, 6, 8) if k * pitch < 7000)
+        )
     if instrument == "pluck":
         decay = np.exp(-5 * time)
-        return (
+        return np.asarray(
             fade
             * decay
             * sum(
@@ -243,28 +246,30 @@ def _tone(instrument: str, note: int, seconds: float) -> np.ndarray:
         )
     if instrument == "bell":
         strike = 2.5 * np.exp(-4 * time) * np.sin(3.5 * phase)
-        return fade * np.exp(-3 * time) * np.sin(phase + strike)
+        return np.asarray(fade * np.exp(-3 * time) * np.sin(phase + strike))
     if instrument == "brass":
-        return fade * np.minimum(1, time / 0.06) * np.tanh(3 * np.sin(phase + 0.8 * np.sin(phase)))
+        return np.asarray(
+            fade * np.minimum(1, time / 0.06) * np.tanh(3 * np.sin(phase + 0.8 * np.sin(phase)))
+        )
     if instrument == "flute":
         vibrato = 0.3 * np.sin(2 * np.pi * 5.5 * time)
-        return fade * np.sin(phase + vibrato) * np.minimum(1, time / 0.08)
+        return np.asarray(fade * np.sin(phase + vibrato) * np.minimum(1, time / 0.08))
     partials = [k for k in range(1, 7) if k * pitch < 7000]
     saw = sum(np.sin(k * phase * detune) / k for k in partials for detune in (0.997, 1.003))
-    return fade * np.minimum(1, time / 0.15) * 0.6 * saw
+    return np.asarray(fade * np.minimum(1, time / 0.15) * 0.6 * saw)
 
 
-def _drum(kind: str, rng: np.random.Generator) -> np.ndarray:
+def _drum(kind: str, rng: np.random.Generator) -> Array:
     length, decay = {"kick": (0.25, 14), "snare": (0.2, 20), "hat": (0.06, 60)}[kind]
     time = np.arange(round(length * SAMPLE_RATE)) / SAMPLE_RATE
     if kind == "kick":
         cycles = 50 * time + 8 * (1 - np.exp(-30 * time))
-        return np.exp(-decay * time) * np.sin(2 * np.pi * cycles)
+        return np.asarray(np.exp(-decay * time) * np.sin(2 * np.pi * cycles))
     noise = rng.standard_normal(len(time)) * np.exp(-decay * time)
-    return 0.5 * noise if kind == "snare" else 0.25 * np.diff(noise, prepend=0)
+    return np.asarray(0.5 * noise if kind == "snare" else 0.25 * np.diff(noise, prepend=0))
 
 
-def _add(song: np.ndarray, seconds: float, sound: np.ndarray, level: float) -> None:
+def _add(song: Array, seconds: float, sound: Array, level: float) -> None:
     start = round(seconds * SAMPLE_RATE)
     part = sound[: max(0, len(song) - start)]
     song[start : start + len(part)] += level * part

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...configs.schema import RawSamples, Spectrum
+from ...support.arrays import Array
 
 LOG_FLOOR = 1e-9
 INTERFERENCE = 1.0
@@ -21,7 +22,7 @@ SEMITONES = (-4, -3, -2, 2, 3, 4)
 SPLICED_BELOW = (0.15, 0.6)
 """Where the spectra of two songs may be joined, as shares of the highest frequency."""
 
-Crop = np.ndarray
+Crop = Array
 """As stored, float16 [rows, frames]."""
 
 
@@ -29,19 +30,19 @@ class Material(ABC):
     """One kind of material."""
 
     @abstractmethod
-    def store(self, content: np.ndarray) -> Crop:
+    def store(self, content: Array) -> Crop:
         """Content as `FrontEnd.analyse` makes it, in half precision: [rows, frames]."""
 
     @abstractmethod
-    def restore(self, crops: np.ndarray) -> np.ndarray:
+    def restore(self, crops: Array) -> Array:
         """The inverse of `store`, float32, for any number of crops."""
 
     @abstractmethod
-    def power(self, content: np.ndarray) -> np.ndarray:
+    def power(self, content: Array) -> Array:
         """Mean power of each: [clips, rows, frames] -> [clips, 1, 1]."""
 
     @abstractmethod
-    def add(self, music: np.ndarray, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def add(self, music: Array, noise: Array, rng: np.random.Generator) -> Array:
         """Music under noise: [clips, rows, frames] each.
 
         Args:
@@ -51,12 +52,10 @@ class Material(ABC):
         """
 
     @abstractmethod
-    def scale(self, content: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    def scale(self, content: Array, gain: Array) -> Array:
         """Content whose power is multiplied by `gain`."""
 
-    def mix(
-        self, music: np.ndarray, noise: np.ndarray, snr_db: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+    def mix(self, music: Array, noise: Array, snr_db: Array, rng: np.random.Generator) -> Array:
         """Music under noise at signal-to-noise ratios [clips, 1, 1], in dB."""
         gain = self.power(music) / 10 ** (snr_db / 10) / (self.power(noise) + 1e-12)
         return self.add(music, self.scale(noise, gain), rng)
@@ -93,26 +92,29 @@ class Material(ABC):
 class MelPower(Material):
     """Mel power, stored as its natural logarithm."""
 
-    def store(self, content: np.ndarray) -> Crop:
+    def store(self, content: Array) -> Crop:
         """See `Material.store`."""
-        return np.log(content + np.float32(LOG_FLOOR)).astype(np.float16)
+        result: Crop = np.log(content + np.float32(LOG_FLOOR)).astype(np.float16)
+        return result
 
-    def restore(self, crops: np.ndarray) -> np.ndarray:
+    def restore(self, crops: Array) -> Array:
         """See `Material.restore`."""
         return np.exp(crops.astype(np.float32))
 
-    def power(self, content: np.ndarray) -> np.ndarray:
+    def power(self, content: Array) -> Array:
         """See `Material.power`."""
-        return content.sum(1, keepdims=True).mean(2, keepdims=True)
+        result: Array = content.sum(1, keepdims=True).mean(2, keepdims=True)
+        return result
 
-    def add(self, music: np.ndarray, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def add(self, music: Array, noise: Array, rng: np.random.Generator) -> Array:
         """See `Material.add`."""
         # |a + b|^2 = |a|^2 + |b|^2 + 2 |a| |b| cos(phase), the phase being anything
         phase = rng.uniform(0, 2 * np.pi, music.shape).astype(np.float32)
         cross = INTERFERENCE * np.sqrt(music * noise) * np.cos(phase)
-        return np.maximum(music + noise + cross, 1e-9)
+        result: Array = np.maximum(music + noise + cross, 1e-9)
+        return result
 
-    def scale(self, content: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    def scale(self, content: Array, gain: Array) -> Array:
         """See `Material.scale`."""
         return content * gain
 
@@ -130,25 +132,27 @@ class MelPower(Material):
 class Samples(Material):
     """Blocks of samples; a row is a place in its block."""
 
-    def store(self, content: np.ndarray) -> Crop:
+    def store(self, content: Array) -> Crop:
         """See `Material.store`."""
         return content.astype(np.float16)
 
-    def restore(self, crops: np.ndarray) -> np.ndarray:
+    def restore(self, crops: Array) -> Array:
         """See `Material.restore`."""
         return crops.astype(np.float32)
 
-    def power(self, content: np.ndarray) -> np.ndarray:
+    def power(self, content: Array) -> Array:
         """See `Material.power`."""
-        return np.square(content).mean((1, 2), keepdims=True)
+        result: Array = np.square(content).mean((1, 2), keepdims=True)
+        return result
 
-    def add(self, music: np.ndarray, noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def add(self, music: Array, noise: Array, rng: np.random.Generator) -> Array:
         """See `Material.add`."""
         return music + noise
 
-    def scale(self, content: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    def scale(self, content: Array, gain: Array) -> Array:
         """See `Material.scale`."""
-        return content * np.sqrt(gain)
+        result: Array = content * np.sqrt(gain)
+        return result
 
     def _shifted(self, crop: Crop, rng: np.random.Generator) -> Crop:
         """Played at another pitch and tempo; where that makes it shorter, it begins again."""
@@ -166,11 +170,11 @@ class Samples(Material):
         return _blocks(np.fft.irfft(np.append(below[:cut], above[cut:]), low.size), low)
 
 
-def _wave(crop: Crop) -> np.ndarray:
+def _wave(crop: Crop) -> Array:
     return crop.T.ravel().astype(np.float32)
 
 
-def _blocks(wave: np.ndarray, like: Crop) -> Crop:
+def _blocks(wave: Array, like: Crop) -> Crop:
     return wave.reshape(like.shape[::-1]).T.astype(np.float16)
 
 

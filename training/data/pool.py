@@ -6,7 +6,6 @@ numbered and part ``n`` holds sounds of one group only, so that the folds of a c
 conditions use the same files and each skips those of the groups it must not train on.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -21,14 +20,19 @@ from torch import Tensor
 
 from ...configs.schema import Config, RawSamples
 from ...model.features import Features, FrontEnd, make_front_end
+from ...support.arrays import Array
+from ...support.cache_keys import AUGMENTATION, cache_key
 from ...support.files import replacing, save_array, write_atomically
 from ...support.parallel import parallel_map
+from ...support.seeds import Stream
 from .augment import Augmenter
 from .batches import NOISE_PIECES, BatchMaker, noise_power
 from .remix import AudioRemix
 from .sounds import Sounds, split_sounds
 from .views import Opened, Views, analysis
 
+REVISION = 6
+"""Of the code that makes examples and noise, for their cache keys."""
 PART = 500
 """Images in a file."""
 STATISTICS_PARTS = 6
@@ -74,8 +78,10 @@ class TrainingData:
         else:
             held = [fold.protocol, fold.of, fold.number] if fold.holds_out_segments else fold.of
         digests = [[views.digest for views in part] for part in (self.known, self.teaching)]
-        key = json.dumps([5, PART, training, shapes, held, digests, config.seed])
-        return self.cache / "images" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        key = cache_key(
+            "examples", REVISION, AUGMENTATION, PART, training, shapes, held, digests, config.seed
+        )
+        return self.cache / "examples" / key
 
     def maker(self, front_end: FrontEnd | None = None) -> BatchMaker:
         """Draws images, standardised where the front end knows their statistics."""
@@ -137,11 +143,19 @@ def prepare_noise(config: Config, cache: Path) -> Opened:
 
 
 def _noise_file(config: Config, cache: Path, sounds: Sounds) -> Path:
-    key = json.dumps([1, analysis(config), sounds.noise.names, NOISE_PIECES, config.seed])
-    return cache / "noise" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    key = cache_key(
+        "noise",
+        REVISION,
+        AUGMENTATION,
+        analysis(config),
+        sounds.noise.names,
+        NOISE_PIECES,
+        config.seed,
+    )
+    return cache / "noise" / f"{key}.npy"
 
 
-class ImagePool:
+class ExamplePool:
     """Training images in memory, float16, standardised.
 
     Args:
@@ -166,13 +180,13 @@ class ImagePool:
 
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: images float [count, ...], labels int [count]."""
-        rng = np.random.default_rng([self._seed, 12, stream, step])
+        rng = np.random.default_rng([self._seed, Stream.BATCHES, stream, step])
         rows = torch.from_numpy(rng.integers(len(self.labels), size=count))
         images = self.images[rows].float()
         return images if self._remix is None else self._remix(images, rng), self.labels[rows]
 
 
-def make_images(data: TrainingData, *, stream: int, count: int, title: str) -> list[Path]:
+def make_examples(data: TrainingData, *, stream: int, count: int, title: str) -> list[Path]:
     """Make `count` or a few more images in parallel, where their files are missing.
 
     Args:
@@ -202,28 +216,26 @@ def statistics_of(paths: list[Path], front_end: FrontEnd) -> Features:
 
 def load_pool(
     paths: list[Path], front_end: FrontEnd, seed: int, remix: AudioRemix | None = None
-) -> ImagePool:
+) -> ExamplePool:
     """Read image files and standardise them."""
-    images, labels, teachers = None, [], []
+    labels, teachers = [], []
+    images = torch.empty((len(paths) * PART, *front_end.feature_shape), dtype=torch.half)
     for place, path in enumerate(paths):
         raw, *some = _read(path)
-        if images is None:
-            shape = (len(paths) * PART, *front_end.feature_shape)
-            images = torch.empty(shape, dtype=torch.half)
         part = front_end.select(front_end.standardise(raw.astype(np.float32)))
         images[place * PART : (place + 1) * PART] = torch.from_numpy(part).half()
         labels.append(some[0])
         teachers.append(some[1])
-    told = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))
-    return ImagePool(images, *told, seed, remix)
+    label, teacher = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))
+    return ExamplePool(images, label, teacher, seed, remix)
 
 
-def remove_images(data: TrainingData) -> None:
+def remove_examples(data: TrainingData) -> None:
     """Delete a run's image files."""
     shutil.rmtree(data.folder, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[Array, Array, Array]:
     with np.load(path) as file:
         return file["images"], file["labels"], file["teachers"]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...model.features import unit_power
+from ...support.arrays import Array
 
 
 class AudioRemix:
@@ -22,7 +23,7 @@ class AudioRemix:
         snr_db: range of the signal-to-noise ratio, in dB.
     """
 
-    def __init__(self, noise: np.ndarray, share: float, snr_db: tuple[float, float]):
+    def __init__(self, noise: Array, share: float, snr_db: tuple[float, float]):
         self._noise = torch.from_numpy(noise).mT.flatten(1)
         self._share, self._snr_db = share, snr_db
 

@@ -1,6 +1,6 @@
 """Which part of a track a fold holds out, and which frames of a rendering may be trained on."""
 
-from ...configs.schema import Config
+from ...configs.schema import Config, FoldSettings
 from ...support.errors import CatalogueError
 
 RING_SECONDS = 2.0
@@ -11,6 +11,12 @@ MIN_SECONDS = 1.0
 Span = tuple[float, float]
 
 
+def _holding_out(config: Config) -> FoldSettings | None:
+    """The config's fold, where it holds out segments."""
+    fold = config.fold
+    return fold if fold is not None and fold.holds_out_segments else None
+
+
 def held_out(config: Config, seconds: float) -> Span | None:
     """The segment of a track that the config's fold holds out, in seconds; None for no segment.
 
@@ -18,8 +24,8 @@ def held_out(config: Config, seconds: float) -> Span | None:
         config: of a run; its fold says which segment.
         seconds: length of the track.
     """
-    fold = config.fold
-    if fold is None or not fold.holds_out_segments:
+    fold = _holding_out(config)
+    if fold is None:
         return None
     # the winner trained on the first half and tested on the last: that is fold 0
     number = fold.of - 1 - fold.number if fold.protocol == "halves" else fold.number
@@ -32,15 +38,15 @@ def clip_seconds(config: Config, seconds: float) -> float:
     Raises:
         CatalogueError: the track is too short for so many folds.
     """
-    segment = held_out(config, seconds)
-    if segment is None:
+    fold, segment = _holding_out(config), held_out(config, seconds)
+    if fold is None or segment is None:
         return config.signal.crop_seconds
     length = segment[1] - segment[0]
     if length < MIN_SECONDS:
         raise CatalogueError(
-            f"a track of {seconds:.1f} s has segments of only {length:.2f} s in {config.fold.of} "
+            f"a track of {seconds:.1f} s has segments of only {length:.2f} s in {fold.of} "
             f"folds, and no clip can be cut from them. Take fewer folds or longer tracks "
-            f"({MIN_SECONDS * config.fold.of:g} s)."
+            f"({MIN_SECONDS * fold.of:g} s)."
         )
     return min(config.signal.crop_seconds, length)
 
@@ -51,17 +57,17 @@ def training_spans(config: Config, seconds: float) -> list[Span]:
     Raises:
         CatalogueError: nothing is left.
     """
-    segment = held_out(config, seconds)
-    if segment is None:
+    fold, segment = _holding_out(config), held_out(config, seconds)
+    if fold is None or segment is None:
         return [(0.0, seconds)]
-    guard = 0.0 if config.fold.protocol == "halves" else clip_seconds(config, seconds)
+    guard = 0.0 if fold.protocol == "halves" else clip_seconds(config, seconds)
     start, end = segment[0] - guard, segment[1] + max(guard, RING_SECONDS)
     spans = [(0.0, start), (end, seconds)]
     spans = [span for span in spans if span[1] - span[0] >= MIN_SECONDS]
     if not spans:
         raise CatalogueError(
             f"a track of {seconds:.1f} s has nothing left to train on in fold "
-            f"{config.fold.number} of {config.fold.of} ({config.fold.protocol}). Take more folds "
+            f"{fold.number} of {fold.of} ({fold.protocol}). Take more folds "
             "or longer tracks."
         )
     return spans

@@ -16,12 +16,14 @@ import numpy as np
 
 from ...configs.schema import Config
 from ...model.audio import SUFFIXES, read_audio
+from ...support.arrays import Array
 from ...support.errors import AudioError, CatalogueError
+from ...support.seeds import Stream
 
 SYNTHETIC_SOUNDS = 40
 """How many noises and rooms are synthesised where no recordings are given."""
 
-Loader = Callable[[int], np.ndarray]
+Loader = Callable[[int], Array]
 
 
 class SoundPool:
@@ -31,7 +33,7 @@ class SoundPool:
         self._sounds = sounds
         self._names = sorted(sounds)
         self._sample_rate = sample_rate
-        self._loaded: dict[str, np.ndarray] = {}
+        self._loaded: dict[str, Array] = {}
         self._drawn: set[str] = set()
 
     @property
@@ -49,7 +51,7 @@ class SoundPool:
         drawn, self._drawn = sorted(self._drawn), set()
         return drawn
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, rng: np.random.Generator) -> Array:
         """One sound at random: mono samples, float32 [n]."""
         name = self._names[rng.integers(len(self._names))]
         if name not in self._loaded:
@@ -121,7 +123,9 @@ def split_sounds(config: Config) -> SoundSplit:
     return SoundSplit(test, tuple(sounds))
 
 
-def _recordings(source: Path | None, synthesise: Callable[[int, int], np.ndarray]):
+def _recordings(
+    source: Path | None, synthesise: Callable[[int, int], Array]
+) -> dict[str, dict[str, Loader]]:
     """All sounds by name, grouped by the recording they come from."""
     groups: dict[str, dict[str, Loader]] = defaultdict(dict)
     if source is None:
@@ -157,7 +161,7 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
 
 def _grouped(
     source: Path | None,
-    synthesise: Callable[[int, int], np.ndarray],
+    synthesise: Callable[[int, int], Array],
     groups: int,
     test_share: float | None,
     seed: int,
@@ -170,7 +174,7 @@ def _grouped(
             f"needed, to train with some and to test with others ({groups} disjoint groups)."
         )
     names = sorted(recordings)
-    np.random.default_rng([seed, 2]).shuffle(names)
+    np.random.default_rng([seed, Stream.SOUND_GROUPS]).shuffle(names)
     if test_share is None:
         parts = [names[number::groups] for number in range(groups)]
     else:
@@ -182,16 +186,16 @@ def _grouped(
     ]
 
 
-def _read(path: Path, sample_rate: int) -> np.ndarray:
+def _read(path: Path, sample_rate: int) -> Array:
     samples = read_audio(path, sample_rate)
     if not samples.size or not np.any(samples):
         raise AudioError(f"{path}: a silent noise or impulse response. Remove it.")
     return samples
 
 
-def _noise(number: int, sample_rate: int) -> np.ndarray:
+def _noise(number: int, sample_rate: int) -> Array:
     """Ten seconds of noise with a random slope (brown to blue) and a slow or fast swell."""
-    rng = np.random.default_rng([number, 3])
+    rng = np.random.default_rng([number, Stream.SYNTHETIC_NOISE])
     samples = 10 * sample_rate
     frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
     shape = np.maximum(frequency, 20.0) ** rng.uniform(-1.2, 0.4)
@@ -203,12 +207,13 @@ def _noise(number: int, sample_rate: int) -> np.ndarray:
         rng.uniform(-12, 12, points),
     )
     noise *= 10 ** (swell / 20)
-    return (noise / np.abs(noise).max()).astype(np.float32)
+    result: Array = (noise / np.abs(noise).max()).astype(np.float32)
+    return result
 
 
-def _room(number: int, sample_rate: int) -> np.ndarray:
+def _room(number: int, sample_rate: int) -> Array:
     """A room as decaying noise after a direct sound, 0.1 s to 0.8 s to -60 dB."""
-    rng = np.random.default_rng([number, 4])
+    rng = np.random.default_rng([number, Stream.SYNTHETIC_ROOM])
     decay = rng.uniform(0.1, 0.8)
     time = np.arange(round(decay * sample_rate)) / sample_rate
     room = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay) * rng.uniform(0.02, 0.2)

@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...configs.schema import SplitSettings
 from ...support.errors import CatalogueError, RunError
 from ...support.files import write_atomically
+from ...support.seeds import Stream
 from .track import Track
 
 
@@ -30,19 +32,19 @@ class Split:
 
     @property
     def teaching(self) -> tuple[Track, ...]:
-        """The unknown tracks that a network with hidden layers is trained on."""
+        """The known unknowns that a network with hidden layers is trained on."""
         kept = set(self.calibrating)
         return tuple(track for track in self.known_unknowns if track not in kept)
 
     @property
     def calibrating(self) -> tuple[Track, ...]:
-        """The unknown tracks that set its verdict's threshold: a third, in whole artists."""
+        """Those that set the threshold of its open-set decision: a third, in whole artists."""
         artists = by_artist(self.known_unknowns)
         kept: list[Track] = []
         for tracks in artists:
             if len(kept) + len(tracks) <= len(self.known_unknowns) / 3:
                 kept += tracks
-        return tuple(kept or min(artists, key=len))
+        return tuple(kept) if kept else tuple(sorted(artists, key=len)[0])
 
     def parts(self, count: int) -> list[int]:
         """The part, one of at most `count`, that each track of `known_unknowns` belongs to.
@@ -53,7 +55,7 @@ class Split:
         part = {track.id: place % count for place, tracks in artists for track in tracks}
         return [part[track.id] for track in self.known_unknowns]
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The split as JSON-ready values."""
         return {name: [t.to_json() for t in getattr(self, name)] for name in self.__annotations__}
 
@@ -110,7 +112,9 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             "ones are needed. Add music or lower the two settings."
         )
     groups = by_artist(free)
-    np.random.default_rng([seed, 1]).shuffle(groups)
+    order_of_groups = np.arange(len(groups))
+    np.random.default_rng([seed, Stream.SPLIT]).shuffle(order_of_groups)
+    groups = [groups[place] for place in order_of_groups]
     chosen: dict[str, list[Track]] = {"unknown_test": [], "known_unknowns": []}
     for name, kept in chosen.items():
         room = getattr(settings, name)
@@ -139,7 +143,8 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
                 "the setting, or tell the tracks' titles apart."
             )
     if settings.enrolled is not None and settings.enrolled < len(known):
-        places = np.random.default_rng([seed, 18]).permutation(len(known))[: settings.enrolled]
+        rng = np.random.default_rng([seed, Stream.ENROLLED])
+        places = rng.permutation(len(known))[: settings.enrolled]
         known = [known[place] for place in places]
     known.sort(key=lambda track: order[track.id])
     return Split(tuple(known), tuple(chosen["known_unknowns"]), tuple(chosen["unknown_test"]))

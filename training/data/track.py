@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Track:
         """Artist and title for people."""
         return f"{self.artist} - {self.title}" if self.artist else self.title
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The track as JSON-ready values."""
         return {**asdict(self), "path": str(self.path)}
 
     @staticmethod
-    def from_json(data: dict) -> "Track":
+    def from_json(data: dict[str, Any]) -> "Track":
         """The inverse of `to_json`."""
         return Track(**{**data, "path": Path(data["path"])})

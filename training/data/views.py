@@ -9,29 +9,33 @@ beside a JSON file that says which pieces they are and every file that was opene
 folds of a cross-validation share them, and each can show what it was made of.
 """
 
-import hashlib
 import json
 import math
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...configs.schema import Config, RawSamples
 from ...model.audio import check_audible, read_audio
 from ...model.features import FrontEnd, make_front_end
+from ...support.arrays import Array
+from ...support.cache_keys import AUGMENTATION, cache_key
 from ...support.errors import AudioError, CatalogueError
 from ...support.files import save_array, write_atomically
 from ...support.parallel import parallel_map
 from .augment import Augmenter, fastest_length
-from .catalogue import file_digest
+from .catalogue import file_digest, remember_digest
 from .material import material_of
 from .segments import training_spans
 from .sounds import Sounds, split_sounds
 from .track import Track
 
+REVISION = 3
+"""Of the code that makes views, for their cache key."""
 MAX_TRACK_SECONDS = 1200.0
 """Of longer tracks, only the beginning is enrolled."""
 
@@ -63,7 +67,7 @@ class View:
     group: int
     spans: tuple[tuple[int, int], ...]
 
-    def crop(self, frames: int, rng: np.random.Generator) -> np.ndarray:
+    def crop(self, frames: int, rng: np.random.Generator) -> Array:
         """A random stretch of `frames` frames, or all of a shorter span: [rows, <= frames]."""
         lengths = np.array([end - start for start, end in self.spans])
         first, end = self.spans[rng.choice(len(lengths), p=lengths / lengths.sum())]
@@ -88,15 +92,22 @@ class Views:
 
 def view_path(config: Config, cache: Path, digest: str, sounds: Sounds, count: int) -> Path:
     """Where the views of the track with this content digest are cached."""
-    signal = analysis(config, exclude={"crop_seconds"})
-    augment = config.augment.model_dump(exclude={"test_snr_db", "test_share"}, mode="json")
-    seconds = config.training.view_seconds
-    key = json.dumps([2, digest, signal, augment, sounds.names, count, seconds, config.seed])
-    name = hashlib.sha256(key.encode()).hexdigest()
+    name = cache_key(
+        "views",
+        REVISION,
+        AUGMENTATION,
+        digest,
+        analysis(config, exclude={"crop_seconds"}),
+        config.augment.model_dump(exclude={"test_snr_db", "test_share"}, mode="json"),
+        sounds.names,
+        count,
+        config.training.view_seconds,
+        config.seed,
+    )
     return cache / "views" / name[:2] / f"{name}.npy"
 
 
-def analysis(config: Config, exclude: Set[str] = frozenset()) -> object:
+def analysis(config: Config, exclude: set[str] | None = None) -> object:
     """The settings that shape what `FrontEnd.analyse` makes, for cache keys, JSON-ready."""
     signal = config.signal.model_dump(mode="json", exclude=exclude)
     spectrum = config.spectrum
@@ -126,6 +137,8 @@ def check_tracks(
     first_with: dict[str, Track] = {}
     usable, problems = [], []
     for track, (digest, reason) in zip(tracks, checks, strict=True):
+        if digest:
+            remember_digest(track.path, digest)
         twin = first_with.setdefault(digest, track) if digest else track
         if reason is None and twin is not track:
             reason = f"{track.path}: the same file as track {twin.id}."
@@ -173,12 +186,12 @@ def load_views(
     split = split_sounds(config)
     count, validating = views_in_a_group(config), split.validating
     files = []
-    for track in tracks:
-        digest = file_digest(track.path)
+    digests = [file_digest(track.path) for track in tracks]
+    for digest in digests:
         files.append([view_path(config, cache, digest, s, count) for s in split.training])
     missing = [
-        (track, tuple(paths))
-        for track, paths in zip(tracks, files, strict=True)
+        (track, digest, tuple(paths))
+        for track, digest, paths in zip(tracks, digests, files, strict=True)
         if not all(path.exists() for path in paths)
     ]
     if missing:
@@ -218,7 +231,7 @@ class Opened:
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}
 
-    def add(self, names: dict[str, Iterable[str]]) -> None:
+    def add(self, names: Mapping[str, Iterable[str]]) -> None:
         """Note some more."""
         for kind, some in names.items():
             self._names.setdefault(kind, set()).update(some)
@@ -229,7 +242,7 @@ class Opened:
 
 
 def _spans(
-    config: Config, analysed: FrontEnd, seconds: float, piece: dict
+    config: Config, analysed: FrontEnd, seconds: float, piece: dict[str, Any]
 ) -> tuple[tuple[int, int], ...]:
     """The frames of a view that may be trained on.
 
@@ -269,11 +282,10 @@ def views_in_a_group(config: Config) -> int:
 class _Render:
     config: Config
 
-    def __call__(self, item: tuple[Track, tuple[Path, ...]]) -> None:
+    def __call__(self, item: tuple[Track, str, tuple[Path, ...]]) -> None:
         """Render a track's views with each group of training sounds, to these files."""
-        track, paths = item
+        track, digest, paths = item
         config, rate = self.config, self.config.signal.sample_rate_hz
-        digest = file_digest(track.path)
         wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
         groups = _training_sounds(config.model_dump_json())
         for sounds, path in zip(groups, paths, strict=True):
@@ -282,7 +294,7 @@ class _Render:
                 self._render(track, wave, digest, sounds, views_in_a_group(config), path)
 
     def _render(
-        self, track: Track, wave: np.ndarray, digest: str, sounds: Sounds, count: int, path: Path
+        self, track: Track, wave: Array, digest: str, sounds: Sounds, count: int, path: Path
     ) -> None:
         config, rate = self.config, self.config.signal.sample_rate_hz
         analysed, material = (

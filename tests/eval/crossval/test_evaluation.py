@@ -24,7 +24,7 @@ from hushtune.eval.report.build import read_report
 from hushtune.support.errors import CatalogueError, ConfigError, RunError
 from hushtune.training import trainer
 from hushtune.training.data.clips import ClipRenderer
-from hushtune.training.data.pool import ImagePool
+from hushtune.training.data.pool import ExamplePool
 from hushtune.training.data.sounds import split_sounds
 from hushtune.training.data.track import Track
 from hushtune.training.run import Run
@@ -191,7 +191,7 @@ def test_shuffled_labels_give_chance(config, tmp_path, monkeypatch):
     def shuffled(*args):
         pool = real(*args)
         order = np.random.default_rng(0).permutation(len(pool.labels))
-        return ImagePool(pool.images, pool.labels[order], pool.teachers[order], 0)
+        return ExamplePool(pool.images, pool.labels[order], pool.teachers[order], 0)
 
     monkeypatch.setattr(trainer, "load_pool", shuffled)
     chance = config.model_copy(update={"name": "shuffled"})

@@ -165,6 +165,14 @@ def test_a_strange_wish_to_be_asked_later_is_survived(hostile, http, monkeypatch
     assert "refused (503)" in refusal(server.url)
 
 
+def test_a_full_hour_is_told_and_not_waited_for(hostile, http):
+    body = json.dumps({"error": {"code": "hour_is_full", "message": "Enough."}}).encode()
+    server = hostile(http(body, "Retry-After: 60", status="429 Too Many Requests"))
+    started = time.monotonic()
+    assert "refused (429): Enough." in refusal(server.url)
+    assert time.monotonic() - started < 5 and len(server.requests) == 1
+
+
 def test_a_refused_connection_fails_at_once():
     started = time.monotonic()
     assert "cannot be reached" in refusal("http://127.0.0.1:9")

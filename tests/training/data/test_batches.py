@@ -3,7 +3,7 @@ import torch
 from hushtune.configs.schema import MelSpectrum, SignalSettings, TrainingSettings
 from hushtune.model.features import make_front_end
 from hushtune.training.data.batches import BatchMaker
-from hushtune.training.data.pool import ImagePool
+from hushtune.training.data.pool import ExamplePool
 from hushtune.training.data.views import View, Views
 
 FRONT_END = make_front_end(
@@ -85,10 +85,10 @@ def test_a_crop_stays_in_its_spans_and_says_its_length(tmp_path):
 
 def test_a_step_draws_the_same_rows_whenever_it_is_run():
     images, labels = torch.arange(50.0).half()[:, None], torch.arange(50)
-    pool = ImagePool(images, labels, labels, 3)
+    pool = ExamplePool(images, labels, labels, 3)
     first = pool.draw(0, 17, 20)
     pool.draw(0, 18, 20)
-    again = ImagePool(images, labels, labels, 3).draw(0, 17, 20)
+    again = ExamplePool(images, labels, labels, 3).draw(0, 17, 20)
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert torch.equal(first[0][:, 0].long(), first[1])
     assert not torch.equal(first[1], pool.draw(1, 17, 20)[1])
