@@ -61,7 +61,7 @@ def measure_query(
 def median_costs(costs: Sequence[QueryCosts]) -> QueryCosts:
     """The median of every cost over some queries; None where no query has it."""
 
-    def median(name: str) -> Any:
+    def median(name: str) -> Any:  # int for bytes, float for seconds
         values = [value for one in costs if (value := getattr(one, name)) is not None]
         if not values:
             return None

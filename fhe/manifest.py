@@ -13,24 +13,42 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, FailFast, Field, JsonValue, ValidationError, model_validator
 
-from ..configs.schema import FheSettings, NetworkSettings, Settings, SignalSettings, Spectrum
+from ..configs.schema import (
+    FheSettings,
+    ModulationSpectrum,
+    NetworkSettings,
+    Settings,
+    SignalSettings,
+    Spectrum,
+)
 from ..model.decision import Decision
 from ..support import strict_json
 from ..support.errors import ArtifactError
+from ..support.text import is_plain, plain
 from .answer import Song
 from .number import Number
 from .parameters import Encryption, Record
 
 FORMAT_VERSION = 5
-LARGEST_BYTES = 64_000_000
-"""Of the file; 100,000 songs take a fifth of it."""
+LARGEST_BYTES = 16_000_000
+"""Of the file; 100,000 songs take about as much."""
+MOST_SONGS = 100_000
+FEATURES = 4
+"""Of logits, that a decision weighs (see `hushtune.model.decision`)."""
 MOST_BITS = 16
 """Of a quantized input value."""
 
+
+def _plain(text: str) -> str:
+    if not is_plain(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_plain)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
 Count = Annotated[int, Field(strict=True, ge=0)]
@@ -145,7 +163,7 @@ class Manifest(Record):
     accuracy: dict[Text, JsonValue] | None = None
     agreement: Agreement | None = None
     files: Annotated[dict[Text, Digest], Field(max_length=100)]
-    catalogue: Annotated[tuple[Song, ...], Field(min_length=1, max_length=1 << 20)]
+    catalogue: Annotated[tuple[Song, ...], FailFast(), Field(min_length=1, max_length=MOST_SONGS)]
 
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
@@ -155,6 +173,18 @@ class Manifest(Record):
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
                 raise ValueError(f"files: {name!r} is no file of an artifact")
+        for song in self.catalogue:
+            if not is_plain(song.id + song.title + song.artist):
+                raise ValueError("catalogue: control characters are not allowed")
+        spectrum = self.config.spectrum
+        if isinstance(spectrum, ModulationSpectrum) and any(
+            distance >= self.config.signal.bands for distance in spectrum.distances
+        ):
+            raise ValueError("config.spectrum.distances: expected less than the number of bands")
+        if len(self.decision.weights) != FEATURES or self.decision.temperature <= 0:
+            raise ValueError(f"decision: expected {FEATURES} weights and a positive temperature")
+        if self.accuracy is not None and not isinstance(self.accuracy.get("quantized"), dict):
+            raise ValueError('accuracy: expected "quantized" among the systems')
         sent, received = self.encryption.input, self.encryption.output
         if not sent.signed or sent.width < self.input_quantizer.bits:
             raise ValueError(f"input_quantizer.bits={self.input_quantizer.bits} exceed the circuit")
@@ -204,10 +234,14 @@ class Manifest(Record):
             versions = found.get("versions")
             made = versions.get("hushtune") if isinstance(versions, dict) else None
             raise ArtifactError(
-                f"{source}: format_version={version}, expected {FORMAT_VERSION}. Use the Hushtune "
-                f"that made it ({made or 'unknown'}) or export again."
+                f"{source}: format_version={plain(repr(version))[:40]}, expected {FORMAT_VERSION}. "
+                f"Use the Hushtune that made it ({plain(str(made or 'unknown'))[:40]}) or export "
+                "again."
             )
         stated = found.pop("id", None)
+        if unknown := set(found) - set(cls.model_fields):
+            names = plain(", ".join(sorted(unknown)))[:200]
+            raise ArtifactError(f"{source}: not a manifest of an artifact: unknown fields {names}.")
         try:
             manifest = cls.model_validate(found)
         except (ValidationError, ArithmeticError) as error:
@@ -232,7 +266,7 @@ def _explained(error: Exception) -> str:
     """The first problem of a validation in a line."""
     if not isinstance(error, ValidationError):
         return str(error)
-    problem = error.errors(include_url=False)[0]
-    place = ".".join(map(str, problem["loc"]))
-    text = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {text}" if place else text
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, problem["loc"]))[:200]
+    text = problem["msg"].removeprefix("Value error, ")[:500]
+    return plain(f"{place}: {text}" if place else text)

@@ -60,8 +60,6 @@ VARIANCES: dict[int, float] = {
     8192: 4.70197740328915e-38,
     16384: 4.70197740328915e-38,
     32768: 4.70197740328915e-38,
-    65536: 4.70197740328915e-38,
-    131072: 4.70197740328915e-38,
 }
 """Noise variance, in units of the torus squared, for each dimension of a binary key."""
 GLWE_SHAPES: tuple[tuple[int, int], ...] = (
@@ -89,10 +87,6 @@ GLWE_SHAPES: tuple[tuple[int, int], ...] = (
     (2, 8192),
     (1, 16384),
     (2, 16384),
-    (1, 32768),
-    (2, 32768),
-    (1, 65536),
-    (2, 65536),
 )
 """GLWE dimension and polynomial size of the keys under which bootstrapping computes."""
 
@@ -102,14 +96,16 @@ FUNCTION = "forward"
 SEED_WORDS, BODY_WORDS = 2, 1
 """Of a seeded ciphertext: its seed, and its last word."""
 MOST_KEYS = 24
-LARGEST_KEYS_BYTES = 4_000_000_000
-"""Evaluation keys in memory; the largest circuits that were ever measured here need a tenth."""
+LARGEST_KEYS_BYTES = 1_500_000_000
+"""Evaluation keys in memory; making them takes a minute and more on two cores."""
 MOST_VALUES = 1 << 20
 """Of a query or a response."""
 FEWEST_INPUTS = 22
 """The words of fewer cannot be told from the rest of Concrete's messages."""
-MOST_WORDS = 1 << 28
-"""Of a query or a response: 2 GiB."""
+MOST_QUERY_WORDS = 1 << 28
+"""Of a query's ciphertexts, of which only seeds are sent: drawing them takes half a minute."""
+MOST_RESPONSE_WORDS = 1 << 26
+"""Half a GiB."""
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MOST_VALUES)]
 Place = Annotated[int, Field(strict=True, ge=0, lt=MOST_KEYS)]
@@ -202,8 +198,10 @@ class Encryption(Record):
             raise ValueError(f"more than {MOST_VALUES:,} values")
         if self.input.size < FEWEST_INPUTS:
             raise ValueError(f"input of {self.input.size} values, expected {FEWEST_INPUTS} or more")
-        if self.response_words > MOST_WORDS:
-            raise ValueError(f"responses of more than {MOST_WORDS:,} words")
+        if self.response_words > MOST_RESPONSE_WORDS:
+            raise ValueError(f"responses of more than {MOST_RESPONSE_WORDS:,} words")
+        if self.input.size * (self.keys[self.input.key] + 1) > MOST_QUERY_WORDS:
+            raise ValueError(f"queries of more than {MOST_QUERY_WORDS:,} words")
         if self.key_bytes > LARGEST_KEYS_BYTES:
             raise ValueError(f"evaluation keys of {self.key_bytes:,} bytes")
         return self

@@ -2,32 +2,46 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 LARGEST_BYTES = 16_000_000
 DEEPEST = 32
 """Lists and objects within each other; what Hushtune writes nests less than ten deep."""
+MOST_ITEMS = 1_000_000
+"""Values in all: an empty list takes three characters of text and 64 bytes of memory."""
 LONGEST_NUMBER = 40
 """Characters of a number; Python takes quadratic time for very long integers."""
 
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[\]{},]', re.DOTALL)
+"""A string, to its end or to that of the text; or what begins, ends or separates values."""
 
-def loads(data: bytes | str, *, max_bytes: int = LARGEST_BYTES, max_depth: int = DEEPEST) -> Any:
+
+def loads(
+    data: bytes | str,
+    *,
+    max_bytes: int = LARGEST_BYTES,
+    max_depth: int = DEEPEST,
+    max_items: int = MOST_ITEMS,
+) -> Any:
     """Parse JSON text that a stranger wrote.
 
     Args:
         data: the text, UTF-8 where it is bytes.
         max_bytes: longest text.
         max_depth: most lists and objects within each other.
+        max_items: about how many values there may be in all.
 
     Raises:
-        ValueError: not JSON, too long, too deep, a key twice in an object, a number that is not
-            finite or longer than `LONGEST_NUMBER` characters, or half of a surrogate pair.
+        ValueError: not JSON, too long, too deep, too many values, a key twice in an object, a
+            number that is not finite or longer than `LONGEST_NUMBER` characters, or half of a
+            surrogate pair.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else bytes(data)
     if len(raw) > max_bytes:
         raise ValueError(f"JSON of {len(raw):,} bytes; at most {max_bytes:,} are accepted")
     text = raw.decode("utf-8")
-    _check_depth(text, max_depth)
+    _check_size(text, max_depth, max_items)
     value = json.loads(
         text,
         object_pairs_hook=_unique,
@@ -40,25 +54,22 @@ def loads(data: bytes | str, *, max_bytes: int = LARGEST_BYTES, max_depth: int =
     return value
 
 
-def _check_depth(text: str, max_depth: int) -> None:
-    """Refuse text that nests too deeply, before a recursive parser sees it."""
-    depth, quoted, escaped = 0, False, False
-    for character in text:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                quoted = False
-        elif character == '"':
-            quoted = True
-        elif character in "[{":
+def _check_size(text: str, max_depth: int, max_items: int) -> None:
+    """Refuse text that nests too deeply or holds too much, before a parser builds it."""
+    depth = items = 0
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token in "[{":
             depth += 1
+            items += 1
             if depth > max_depth:
                 raise ValueError(f"JSON nested more than {max_depth} deep")
-        elif character in "]}":
+        elif token in "]}":
             depth -= 1
+        elif token == ",":
+            items += 1
+        if items > max_items:
+            raise ValueError(f"JSON of more than {max_items:,} values")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,8 +5,6 @@ tracks, as the bounty's winner did, and one rendering of each under training noi
 since it is tested under noise.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...model.audio import read_audio
+from ...support.cache_keys import AUGMENTATION, cache_key
 from ...support.files import replacing
 from ...support.parallel import parallel_map
 from ...support.seeds import Stream
@@ -102,9 +101,10 @@ class _Make:
         augment = config.augment.model_copy(update={"noisy": 1.0, "speed_percent": 0.0})
         digest = file_digest(track.path)
         names = [group.names for group in sounds]
-        key = json.dumps([1, digest, rate, augment.model_dump(mode="json"), names, groups])
-        name = hashlib.sha256(key.encode()).hexdigest()
-        path = self.cache / "references" / f"{name[:32]}.npz"
+        settings = augment.model_dump(mode="json")
+        shaping = digest, rate, settings, names, groups, config.seed
+        name = cache_key("reference of a track", 1, AUGMENTATION, *shaping)
+        path = self.cache / "references" / f"{name}.npz"
         if path.exists():
             return path
         wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)

@@ -30,14 +30,14 @@ class ClipFeatures:
     """What systems see of clips.
 
     Attributes:
-        images: float [clips, channels, bands, columns].
+        features: float [clips, channels, bands, columns].
         mfcc: MFCC windows of each clip, float32 [windows, 20].
         landmark_top: the landmark matcher's best three, int [clips, 3].
         landmark_score: and its score, float [clips].
         landmark_seconds: what it took a clip.
     """
 
-    images: torch.Tensor
+    features: torch.Tensor
     mfcc: list[NDArray[np.float32]]
     landmark_top: Ints
     landmark_score: Floats
@@ -80,7 +80,7 @@ def render_features(
     tasks = [clips[start : start + CLIPS_A_TASK] for start in range(0, len(clips), CLIPS_A_TASK)]
     parts = parallel_map(work, tasks, title=title, workers=workers)
     return ClipFeatures(
-        torch.cat([part.images for part in parts]),
+        torch.cat([part.features for part in parts]),
         [windows for part in parts for windows in part.mfcc],
         np.concatenate([part.landmark_top for part in parts]),
         np.concatenate([part.landmark_score for part in parts]),

@@ -42,12 +42,12 @@ def render(report: Report, pictures: Collection[str], *, folder: str = "") -> st
 
 
 def headline(report: Report) -> str:
-    """The table that the README shows, too."""
+    """The table of a report's main figures."""
     return render_template("headline.md.j2", **_glance(report))
 
 
 def readme_part(report: Report, link: str) -> str:
-    """The headline table, with a line on where it comes from."""
+    """The headline's main figures, with a line on where they come from."""
     return render_template("readme.md.j2", **_glance(report), link=link)
 
 

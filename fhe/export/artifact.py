@@ -15,6 +15,7 @@ from concrete.ml.quantization import QuantizedModule
 
 from ...model.network import Network, network_logits
 from ...support.errors import CompileError
+from ...support.text import plain
 from ...support.timing import timed
 from ...training.data.pool import TrainingData
 from ...training.run import Run
@@ -162,7 +163,9 @@ def build(
         number=number,
         accuracy=run.read_json("result.json") if run.path("result.json").exists() else None,
         files=file_hashes(folder),
-        catalogue=tuple(Song(track.id, track.title, track.artist) for track in run.split().known),
+        catalogue=tuple(
+            Song(*map(plain, (track.id, track.title, track.artist))) for track in run.split().known
+        ),
     )
     (folder / MANIFEST).write_bytes(manifest.to_json())
     return module, manifest

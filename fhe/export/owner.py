@@ -55,7 +55,7 @@ def load_calibration(artifact: Artifact) -> npt.NDArray[np.float32]:
     """
     try:
         # mapped, so that a header that promises more than the file holds allocates nothing
-        stored = np.load(artifact.folder / CALIBRATION, mmap_mode="r", allow_pickle=False)
+        stored = np.lib.format.open_memmap(artifact.folder / CALIBRATION, mode="r")
         if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().feature_shape:
             raise ValueError(f"{stored.dtype} of shape {stored.shape}")
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from hushtune.support.errors import AudioError, HushtuneError
+from hushtune.support.text import plain
 from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, say
@@ -53,9 +54,9 @@ def identify_all(
             continue
         results.append({"clip": str(clip), "mode": mode, **answer.to_json()})
         if not as_json:
-            console.print(_answer_text(clip, answer), markup=False)
+            console.print(plain(_answer_text(clip, answer), keep="\n"), markup=False)
     if as_json:
-        sys.stdout.write(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(results, indent=1) + "\n")
     if failed:
         raise typer.Exit(1)
 

@@ -44,7 +44,7 @@ def _manifest_text(manifest: "Manifest", parts: tuple[str, ...]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in manifest.versions.items())
     lines = [
         f"{manifest.name}: {len(manifest.catalogue)} songs, made {manifest.created}",
-        f"id          {manifest.id[:16]}",
+        f"id          {manifest.id}",
         f"versions    {versions}",
         f"parts here  {', '.join(parts)}",
         f"circuit     {circuit.pbs} PBS, widest value {circuit.widest_bits} bits, "

@@ -6,22 +6,36 @@ Nothing here imports what takes long: a wrong path is told before the FHE librar
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from hushtune.support.errors import ArtifactError, RunError
+from hushtune.support.text import plain
 from rich.console import Console
 
 if TYPE_CHECKING:
     from hushtune.configs.schema import Config
 
-console = Console(highlight=False, soft_wrap=True)
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """A console that prints text as text: what came from a stranger cannot command the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; control characters become question marks."""
+        super().print(*(_plain(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+console = PlainConsole(highlight=False, soft_wrap=True)
+messages = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def say(text: str) -> None:
     """A line for people, beside the results."""
-    messages.print(text, markup=False)
+    messages.print(plain(text, keep="\n\t"), markup=False)
 
 
 @contextmanager

@@ -116,3 +116,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_pin(artifact: str) -> str:
+    """The beginning of an artifact's id, long enough that nobody can make another one for it.
+
+    Raises:
+        ServiceError: it is none, or too short.
+    """
+    if not re.fullmatch(r"[0-9a-f]{16,64}", artifact.lower()):
+        raise ServiceError(
+            f"artifact={artifact[:80]!r}: expected 16 to 64 hexadecimal digits, the beginning of "
+            "an artifact's id. 'hushtune info' prints it."
+        )
+    return artifact.lower()

@@ -12,6 +12,7 @@ import io
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from hushtune.fhe.artifact import MANIFEST
@@ -19,12 +20,17 @@ from hushtune.fhe.manifest import LARGEST_BYTES as LARGEST_MANIFEST
 from hushtune.fhe.manifest import Manifest
 from hushtune.support.errors import ArtifactError
 
-LARGEST_BYTES = 100_000_000
+LARGEST_BYTES = 20_000_000
 """Of a client part, packed or unpacked: real ones take about 100 KB."""
 SIGNATURE, LARGEST_SIGNATURE = "signature.json", 10_000
 MOST_FILES = 20
 ARRAYS = {"client/statistics.npy", "client/selected.npy"}
 """All that a client needs beside the manifest."""
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(OSError, EOFError, ValueError),
+)
+"""What reading a damaged zip may raise."""
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -44,7 +50,7 @@ def keep_part(data: bytes, artifact: str, folder: Path, url: str) -> Path:
     target = folder / artifact
     try:
         files = read_part(data, artifact)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise ArtifactError(f"{url}: its client part cannot be read ({error}).") from error
     except ArtifactError as error:
         raise ArtifactError(f"{url}: do not trust this service: {error}") from error
@@ -72,7 +78,7 @@ def read_part(data: bytes, artifact: str) -> dict[str, bytes]:
 
     Raises:
         ArtifactError: another artifact's, changed, or with files that do not belong to it.
-        ValueError, OSError, EOFError, zipfile.BadZipFile: not a zip that can be read.
+        one of `UNREADABLE`: not a zip that can be read.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}

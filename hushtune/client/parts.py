@@ -35,14 +35,31 @@ class Parts:
             ServiceError: the service cannot be reached, or refuses.
             ArtifactError: what it sent is damaged, another artifact's, or not to be trusted.
         """
-        needed = ["manifest.json", *(["signature.json"] if self._signer else [])]
-        if all((self._folder / artifact / name).is_file() for name in needed):
+        if self._is_here(artifact):
             return
         from hushtune.client.part import LARGEST_BYTES, keep_part
 
         reply = await self._transport.request("GET", "/v1/client-part", limit=LARGEST_BYTES)
         url = self._transport.url
         await asyncio.to_thread(keep_part, reply.body, artifact, self._folder, url)
+
+    def _is_here(self, artifact: str) -> bool:
+        """Whether the cache has the part, with a signature that is right where one is demanded.
+
+        (Another service may have sent the same artifact unsigned, or with a wrong signature.)
+        """
+        if not (self._folder / artifact / "manifest.json").is_file():
+            return False
+        if self._signer is None:
+            return True
+        from hushtune.fhe import signing
+
+        try:
+            content = (self._folder / artifact / signing.NAME).read_bytes()
+            signing.verify_bytes(bytes.fromhex(artifact), content, self._signer)
+        except (OSError, ArtifactError):
+            return False
+        return True
 
     def open(self, artifact: str) -> "Client":
         """A client without keys of an artifact whose part was fetched.
@@ -66,7 +83,12 @@ class Parts:
                     f"{url}: its artifact is unsigned, but {self._signer} was demanded as its "
                     "signer. Do not use it unless you trust the service."
                 ) from error
-            signing.verify_bytes(bytes.fromhex(artifact), content, self._signer, what=url)
+            try:
+                signing.verify_bytes(bytes.fromhex(artifact), content, self._signer, what=url)
+            except ArtifactError:
+                # no part of the artifact: another service may have the right one
+                (folder / signing.NAME).unlink(missing_ok=True)
+                raise
         client = Client(folder)
         if client.artifact.id.hex() != artifact:
             raise ArtifactError(f"{folder}: not of artifact {artifact[:16]}. Delete this folder.")

@@ -7,6 +7,7 @@ renewed after a number of queries and days.
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from hushtune.fhe.costs import QueryCosts
 from hushtune.support.errors import ServiceError
 from hushtune.support.timing import timed
 
-from hushtune.client.address import Address, check_token, public_key
+from hushtune.client.address import Address, check_pin, check_token, public_key
 from hushtune.client.answers import KeyAnswer, QueryAccepted, QueryAnswer, ServiceInfo
 from hushtune.client.keys import Renewal, ServiceKeys
 from hushtune.client.parts import Parts
@@ -52,8 +53,8 @@ class AsyncRemoteClient:
         keys: key file for circuits that need evaluation keys, made where it does not exist; one
             for each service and artifact in the user's data folder where None.
         folder: for client parts and keys; the user's own folders for cache and data where None.
-        artifact: how the id must begin of the artifact served (``hushtune info`` prints it), if
-            another one shall be refused.
+        artifact: how the id of the artifact served must begin, 16 digits or more, if another one
+            shall be refused (``hushtune info`` prints it).
         signer: who must have signed the artifact: an Ed25519 public key (64 hexadecimal digits, as
             ``hushtune sign`` prints it) or the path of one as PEM; anybody or nobody where None.
         timeout: seconds to wait for any single answer of the service.
@@ -89,8 +90,10 @@ class AsyncRemoteClient:
         self._data = Path(folder) if folder is not None else data_folder()
         parts = (self._data if folder is not None else cache_folder()) / "client-parts"
         by = public_key(signer) if signer is not None else None
-        self._parts = Parts(parts, self._transport, by)
-        self._wanted = artifact.lower() if artifact else ""
+        # a folder for each service: none learns what was fetched from another
+        own = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self._parts = Parts(parts / own, self._transport, by)
+        self._wanted = "" if artifact is None else check_pin(artifact)
         self._renewal = Renewal(key_queries, key_days)
         self._served = ""  # id of the artifact, once its client part was opened
         self._client: Client | None = None

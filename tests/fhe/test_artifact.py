@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -107,12 +108,10 @@ def test_damaged_or_missing_manifest(copy, tmp_path):
     [
         lambda text: text.replace('"title": "', '"title": "Not ', 1),
         lambda text: text.replace('"query_bytes": ', '"query_bytes": 1', 1),
-        lambda text: text.replace('"intercept": ', '"intercept": 1', 1),
+        lambda text: re.sub(r'"intercept": [-\d.e]+', '"intercept": 0.25', text, count=1),
         lambda text: text.replace('"name": "', '"name": "other ', 1),
         lambda text: text.replace('"created": "2', '"created": "3', 1),
-        lambda text: text.replace('"top1": 0', '"top1": 1', 1).replace(
-            '"top1": 1', '"top1": 0.5', 1
-        ),
+        lambda text: re.sub(r'"top1": [\d.]+', '"top1": 0.125', text, count=1),
         lambda text: text.replace('"hushtune": "', '"hushtune": "9', 1),
     ],
 )

@@ -13,7 +13,7 @@ from hushtune.training.trainer import train
 
 SETTINGS = {
     "name": "audio",
-    "spectrum": {"kind": "audio", "rate_hz": 2000, "block": 200},
+    "spectrum": {"kind": "samples", "rate_hz": 2000, "block": 200},
     "network": {
         "layers": [
             {"kind": "filterbank", "filters": 10, "f_max_hz": 900},

@@ -149,13 +149,32 @@ def test_swapped_ids_are_refused():
         ({"input": Values(shape=(1, 21), width=4, signed=True, key=0)}, "22 or more"),
         ({"keys": (2048, 800) * 20}, "at most"),
         ({"input": Values(shape=(1 << 20, 2), width=4, signed=True, key=0)}, "more than"),
+        ({"keys": (131072,), "bootstrap": (), "keyswitch": ()}, "no dimension"),
         (
             {
-                "keys": (131072, 131072),
+                "keys": (32768, 32768),
                 "bootstrap": (),
                 "keyswitch": (KeySwitch(input=0, output=1, levels=8, base_log=8),),
             },
             "evaluation keys of",
+        ),
+        (
+            {
+                "keys": (32768,),
+                "bootstrap": (),
+                "keyswitch": (),
+                "input": Values(shape=(9000,), width=4, signed=True, key=0),
+            },
+            "queries of more than",
+        ),
+        (
+            {
+                "keys": (32768,),
+                "bootstrap": (),
+                "keyswitch": (),
+                "output": Values(shape=(3000,), width=4, signed=True, key=0),
+            },
+            "responses of more than",
         ),
     ],
 )

@@ -232,3 +232,13 @@ def test_evaluation_and_reports_explain_what_is_wrong(tmp_path):
     other = hushtune("report", "compare", tmp_path, tmp_path)
     assert other.returncode == 1 and "not a report of this version" in other.stderr
     assert not any("Traceback" in r.stderr for r in (wrong, absent, missing, other))
+
+
+def test_what_a_stranger_wrote_cannot_command_the_terminal(capsys):
+    from hushtune.cli.output import console, say
+
+    console.print("a\x1b]52;c;aGk=\x07b\x9b2J\r\nTitel: Für Élise 日本", markup=False)
+    say("x\x1b[2Jy")
+    shown = capsys.readouterr()
+    assert shown.out == "a?]52;c;aGk=?b?2J?\nTitel: Für Élise 日本\n"
+    assert shown.err == "x?[2Jy\n"

@@ -35,6 +35,8 @@ def test_reads_what_json_writes(value):
         ("[1." + "1" * 50 + "]", "short number"),
         ("[" * 33 + "]" * 33, "32 deep"),
         ('{"a":' * 100_000 + "1" + "}" * 100_000, "32 deep"),
+        ("[" + "[]," * 1_000_001 + "[]]", "1,000,000 values"),
+        ('["' + '\\"' * 1_000_000, "Unterminated"),
         ('{"\\ud800": 1}', "surrogates"),
         ('{"a": ["\\udfff"]}', "surrogates"),
         ("{", "Expecting"),

@@ -22,7 +22,7 @@ from hushtune.training.data.split import Split
 from hushtune.training.data.track import Track
 from hushtune.training.run import Run
 
-from hushtune.evaluate import BEGIN, END, publish, report_schema
+from hushtune.evaluate import BEGIN, END, publish, readme_part, report_schema
 
 SONGS, STRANGERS, FOLDS = 8, 4, 3
 RATIOS = (0.0, 10.0)
@@ -168,7 +168,7 @@ def test_publishing_renews_the_readme_between_its_markers(evaluation, tmp_path):
     publish(report, tmp_path / "docs" / "RESULTS.md", readme)
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "\nold\n" not in text
-    assert headline(report) in text and "docs/RESULTS.md" in text
+    assert readme_part(report, "docs/RESULTS.md") in text and "| top-1 | 75.0% |" in text
     assert headline(report) in (tmp_path / "docs" / "RESULTS.md").read_text()
     assert (tmp_path / "docs" / "results" / "conditions-snr.png").exists()
     publish(report, tmp_path / "docs" / "RESULTS.md", readme)

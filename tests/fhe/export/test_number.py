@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.export.artifact import export
 from hushtune.fhe.export.number import NumberCircuit, fit_number
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, numbers_of
@@ -14,7 +15,7 @@ from hushtune.training.run import Run
 from pydantic import TypeAdapter
 
 from hushtune.recognizer import Recognizer
-from hushtune.service.layout import Layouts
+from hushtune.service.layout import Layout
 
 
 @pytest.mark.parametrize("l1_norm", [False, True], ids=["", "norm"])
@@ -150,5 +151,5 @@ def test_a_client_gets_one_song_and_no_probability(artifact, sides, tiny_clips):
 
 def test_a_service_accepts_such_an_artifact(sides, artifact):
     client, _, _ = sides
-    layouts = Layouts.measure(artifact)
-    assert layouts.query.length > 0 and len(client.evaluation_keys()) > 1000
+    keys = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload
+    assert len(keys) > 1000 and Layout.measure(artifact).fits(keys)

@@ -86,3 +86,11 @@ def test_a_signer_is_given_in_hex_or_as_a_pem_file(tmp_path):
     for signer in wrong.values():
         with pytest.raises(ServiceError, match="signer=.*Expected 64 hexadecimal digits"):
             RemoteClient("http://127.0.0.1:9", signer=signer)
+
+
+def test_a_part_kept_with_a_wrong_signature_is_fetched_anew(kept):
+    folder, identifier, signer = kept
+    assert parts_in(folder, signer)._is_here(identifier)
+    (folder / identifier / "signature.json").write_text("{}")
+    assert not parts_in(folder, signer)._is_here(identifier)
+    assert parts_in(folder, None)._is_here(identifier)

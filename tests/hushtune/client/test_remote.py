@@ -62,7 +62,7 @@ def test_a_clip_is_identified_and_every_step_is_told(live, tiny_clips, wait_for)
     sent = next(progress.query for progress in steps if progress.query)
     assert len(sent) == answer.costs.query_bytes
     assert max(p.sent_bytes for p in steps if p.step == "preparing") > 1e6, "the keys"
-    assert len(list((cache_folder() / "client-parts").iterdir())) == 1
+    assert len(list((cache_folder() / "client-parts").glob("*/*/manifest.json"))) == 1
     wait_for(lambda: deletions(live) == before + 1)
 
 
@@ -120,6 +120,9 @@ def test_only_the_artifact_asked_for_is_taken(live):
         pytest.raises(ServiceError, match="but 0123456789abcdef was asked for"),
     ):
         remote.prepare()
+    for pin in ("", "0123", "x" * 16, "0" * 65):
+        with pytest.raises(ServiceError, match="expected 16 to 64 hexadecimal digits"):
+            RemoteClient(live.url, artifact=pin)
 
 
 def records() -> list[dict]:

@@ -75,7 +75,7 @@ def test_info_and_client_part_are_the_artifacts(live, tiny_artifact):
     assert part.headers["etag"] == f'"{info["client_part"]["sha256"]}"'
     with zipfile.ZipFile(io.BytesIO(part.content)) as archive:
         names = set(archive.namelist())
-        assert names == {"manifest.json", "client/client.zip", "client/statistics.npy"}
+        assert names == {"manifest.json", "client/statistics.npy"}
         for name in names:
             assert archive.read(name) == (tiny_artifact / name).read_bytes()
     again = live.http.get("/v1/client-part", headers={"If-None-Match": part.headers["etag"]})
