@@ -1,12 +1,14 @@
 """Accuracy of a trained run on test clips: the floating-point twin beside the quantized network."""
 
+from typing import Any
+
 from ..model.network import network_logits
 from ..training.data.clips import clip_images, list_test_clips
 from ..training.run import Run
 from .metrics import summary
 
 
-def evaluate_run(run: Run) -> dict:
+def evaluate_run(run: Run) -> dict[str, Any]:
     """Measure both networks of a run on its test clips and write ``result.json``.
 
     Returns:
@@ -21,7 +23,7 @@ def evaluate_run(run: Run) -> dict:
         workers=config.training.workers,
     )
     split = run.split()
-    result = {
+    result: dict[str, Any] = {
         "conditions": {
             "known_songs": len(split.known),
             "unknown_songs": len(split.unknown_test),

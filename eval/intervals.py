@@ -1,11 +1,13 @@
 """Intervals of 95 %: bootstrapped over tracks, since clips of one track fail together."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from ..configs.schema import Settings
+from .arrays import Bools, Floats, Ints
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -26,7 +28,7 @@ class Interval(Settings):
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f}-{100 * self.high:.1f})"
 
 
-def share_over_tracks(hits: np.ndarray, tracks: np.ndarray) -> Interval | None:
+def share_over_tracks(hits: Bools, tracks: Ints) -> Interval | None:
     """The share of hits among clips, with an interval bootstrapped over tracks.
 
     Args:
@@ -47,7 +49,7 @@ def share_over_tracks(hits: np.ndarray, tracks: np.ndarray) -> Interval | None:
         return wilson(round(value * len(count)), len(count))
     result = bootstrap(
         (right, count),
-        lambda r, c, axis: r.sum(axis) / c.sum(axis),
+        cast(Any, _share),
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
@@ -60,15 +62,17 @@ def share_over_tracks(hits: np.ndarray, tracks: np.ndarray) -> Interval | None:
     return Interval(value=value, low=float(low), high=float(high))
 
 
+def _share(right: Floats, count: Floats, axis: int) -> Any:
+    return right.sum(axis) / count.sum(axis)
+
+
 def wilson(successes: int, trials: int) -> Interval:
     """A share of independent trials with Wilson's interval (1927)."""
     low, high = binomtest(successes, trials).proportion_ci(LEVEL, method="wilson")
     return Interval(value=successes / trials, low=float(low), high=float(high))
 
 
-def curve_over_tracks(
-    measure: Callable[[np.ndarray], float], known: np.ndarray, unknown: np.ndarray
-) -> Interval:
+def curve_over_tracks(measure: Callable[[Ints], float], known: Ints, unknown: Ints) -> Interval:
     """A measure of known against unknown clips, with an interval bootstrapped over both tracks.
 
     Args:

@@ -9,13 +9,11 @@ A table has a row for each clip that one system judged, with the columns of
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_auc_score
 
 from ..model.decision import Decision
+from .arrays import Bools, Floats, Ints
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 RANKED = 3
 """How many songs a system ranks."""
 
@@ -59,7 +57,7 @@ def top1_by(clips: pd.DataFrame, column: str) -> dict[str, float]:
     return {f"{value:g}": float(share) for value, share in grouped.items()}
 
 
-def ranked(logits: NDArray[np.floating]) -> NDArray[np.int64]:
+def ranked(logits: Floats) -> Ints:
     """The songs with the largest logits, best first: [clips, songs + 1] -> int [clips, <= 3]."""
     return np.argsort(-logits[:, :-1], axis=1, kind="stable")[:, :RANKED]
 
@@ -105,11 +103,12 @@ def dir_at(correct: Bools, score: Floats, unknown: Bools, false_alarms: Floats) 
         false_alarms: between 0 and 1, float [rates].
     """
     alarms, identified = open_set_curve(correct, score, unknown)
-    return identified[np.searchsorted(alarms, false_alarms + 1e-12, side="right") - 1]
+    places = np.searchsorted(alarms, false_alarms + 1e-12, side="right") - 1
+    return np.asarray(identified[places])
 
 
 def summary(
-    logits: NDArray[np.floating], labels: NDArray[np.integer], snr_db: Floats, decision: Decision
+    logits: Floats, labels: Ints, snr_db: Floats, decision: Decision
 ) -> dict[str, float | int | dict[str, float]]:
     """The rates of one network on one set of clips.
 

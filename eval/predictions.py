@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..configs.schema import Config
 from ..support.errors import RunError
 from ..support.files import replacing
 from ..training.data.clips import DISTORTIONS, TestClip
+from .arrays import Floats, Ints
 from .metrics import RANKED
 
 FLOAT, QUANTIZED, SIMULATED, ENCRYPTED = "float", "quantized", "simulated", "fhe"
@@ -38,9 +38,6 @@ MFCC, MFCC_ENCRYPTED, LANDMARKS = "mfcc", "mfcc_fhe", "landmarks"
 RANKS = ["first", "second", "third"]
 STRICT_RATE = 0.01
 """Rate of false alarms whose threshold is fixed beside the shipped one."""
-
-Ints = NDArray[np.integer]
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

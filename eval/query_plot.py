@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 
 from ..configs.schema import ModulationSpectrum, RawSamples
 from ..model.features import FrontEnd, MelPower
@@ -16,7 +17,7 @@ CIPHERTEXT_WIDTH = 128
 
 
 def draw_query(
-    wave: np.ndarray, front_end: FrontEnd, query: bytes, picture: Path, *, title: str
+    wave: NDArray[np.float32], front_end: FrontEnd, query: bytes, picture: Path, *, title: str
 ) -> None:
     """Draw a clip's mel spectrogram, the image made of it, and its encryption.
 
@@ -46,7 +47,7 @@ def draw_query(
     heard.set(title="The clip: mel spectrogram", xlabel="time (s)", ylabel="mel band")
     figure.colorbar(drawn, ax=heard, label="power (dB)")
     columns, label, rows_label = image.shape[2], "frame", "mel band"
-    extent = (0.0, columns, 0, image.shape[1])
+    extent: tuple[float, float, float, float] = (0, columns, 0, image.shape[1])
     if isinstance(front_end.spectrum, RawSamples):
         label, rows_label = "sample in block", "block"
     if isinstance(front_end.spectrum, ModulationSpectrum):

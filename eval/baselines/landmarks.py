@@ -17,6 +17,7 @@ from scipy.fft import rfft
 from scipy.ndimage import maximum_filter
 
 from ...support.files import replacing
+from ..arrays import Bools, Floats, Ints
 
 FRAME_SECONDS = 0.032
 """Distance of frames; a frame's window is twice as long, centred at its time."""
@@ -47,16 +48,16 @@ class Landmarks:
         ends: frame of the target, int32 [n].
     """
 
-    hashes: np.ndarray
-    times: np.ndarray
-    ends: np.ndarray
+    hashes: Ints
+    times: Ints
+    ends: Ints
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self.hashes)
 
 
-def landmarks(wave: np.ndarray, sample_rate: int) -> Landmarks:
+def landmarks(wave: Floats, sample_rate: int) -> Landmarks:
     """Find the landmarks of a clip or track.
 
     Args:
@@ -86,7 +87,7 @@ def landmarks(wave: np.ndarray, sample_rate: int) -> Landmarks:
     )
 
 
-def _spectrogram(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+def _spectrogram(wave: Floats, sample_rate: int) -> Floats:
     """Level in dB: [n] -> float32 [frames, bins]."""
     hop = round(FRAME_SECONDS * sample_rate)
     padded = np.pad(np.asarray(wave, np.float32), hop)
@@ -94,10 +95,13 @@ def _spectrogram(wave: np.ndarray, sample_rate: int) -> np.ndarray:
         return np.zeros((0, BINS), np.float32)
     windows = sliding_window_view(padded, 2 * hop)[::hop]
     spectrum = rfft(windows * np.hanning(2 * hop).astype(np.float32), axis=1)[:, :BINS]
-    return 10 * np.log10(spectrum.real**2 + spectrum.imag**2 + np.float32(1e-12))
+    level: Floats = 10 * np.log10(
+        np.square(spectrum.real) + np.square(spectrum.imag) + np.float32(1e-12)
+    )
+    return level
 
 
-def _peaks(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _peaks(level: Floats) -> tuple[Ints, Ints]:
     """Frames and bins of the peaks, sorted by frame: [frames, bins] -> int [n], int [n]."""
     if not level.size:
         return np.zeros(0, int), np.zeros(0, int)
@@ -121,7 +125,7 @@ class LandmarkIndex:
         tracks: number of tracks.
     """
 
-    def __init__(self, hashes: np.ndarray, owners: np.ndarray, times: np.ndarray, tracks: int):
+    def __init__(self, hashes: Ints, owners: Ints, times: Ints, tracks: int):
         self.hashes, self.owners, self.times, self.tracks = hashes, owners, times, tracks
 
     @classmethod
@@ -156,7 +160,7 @@ class LandmarkIndex:
             len(tracks),
         )
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the index to an npz file, exactly at `path`."""
         with replacing(Path(path)) as partial, partial.open("wb") as file:
             np.savez(
@@ -168,12 +172,12 @@ class LandmarkIndex:
             )
 
     @classmethod
-    def load(cls, path: str | PathLike) -> "LandmarkIndex":
+    def load(cls, path: str | PathLike[str]) -> "LandmarkIndex":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             return cls(file["hashes"], file["owners"], file["times"], int(file["tracks"]))
 
-    def match(self, query: Landmarks) -> np.ndarray:
+    def match(self, query: Landmarks) -> Ints:
         """For each track the most hashes it shares with a clip at one time offset: int [tracks]."""
         first = np.searchsorted(self.hashes, query.hashes, "left")
         found = np.searchsorted(self.hashes, query.hashes, "right") - first
@@ -193,7 +197,7 @@ class LandmarkIndex:
         np.maximum.at(best, cells // span, together)
         return best
 
-    def judge(self, queries: Sequence[Landmarks]) -> tuple[np.ndarray, np.ndarray]:
+    def judge(self, queries: Sequence[Landmarks]) -> tuple[Ints, Floats]:
         """Name clips.
 
         Returns:
@@ -208,7 +212,7 @@ class LandmarkIndex:
         return top, (ranked[:, 0] - ranked[:, 1]).astype(float)
 
 
-def _inside(track: Landmarks, spans: Sequence[tuple[float, float]]) -> np.ndarray:
+def _inside(track: Landmarks, spans: Sequence[tuple[float, float]]) -> Bools:
     """Whether both peaks of a landmark lie in one of the intervals: bool [n]."""
     inside = np.zeros(len(track), bool)
     for start, stop in spans:

@@ -15,12 +15,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from sklearn.exceptions import ConvergenceWarning
 from torchaudio.transforms import MFCC
 
 from ...fhe.costs import QueryCosts, measure_query, median_costs
 from ...support.timing import timed
+from ..arrays import Floats, Ints
 
 WINDOW_SECONDS = 0.5
 COEFFICIENTS = 20
@@ -43,7 +45,7 @@ def _transform(sample_rate: int) -> MFCC:
     return MFCC(sample_rate, COEFFICIENTS, melkwargs=spectrum)
 
 
-def mfcc_windows(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+def mfcc_windows(wave: Floats, sample_rate: int) -> NDArray[np.float32]:
     """The features of a clip or track.
 
     Args:
@@ -61,7 +63,8 @@ def mfcc_windows(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     whole = np.ascontiguousarray(wave[: windows * length], np.float32)
     # the channel dimension makes the transform clip levels for each window by itself
     parts = torch.from_numpy(whole).reshape(windows, 1, length)
-    return _transform(sample_rate)(parts).mean(-1)[:, 0].numpy()
+    means: NDArray[np.float32] = _transform(sample_rate)(parts).mean(-1)[:, 0].numpy()
+    return means
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class EncryptedVotes:
         evaluation_key_bytes: of the keys that the server needs.
     """
 
-    top: np.ndarray
-    score: np.ndarray
+    top: Ints
+    score: Floats
     costs: QueryCosts
     key_seconds: float
     evaluation_key_bytes: int
@@ -97,7 +100,7 @@ class MfccVote:
 
         self.model = LogisticRegression(n_bits=8, max_iter=max_iter, tol=tol, C=inverse_penalty)
 
-    def fit(self, features: np.ndarray, labels: np.ndarray) -> "MfccVote":
+    def fit(self, features: Floats, labels: Ints) -> "MfccVote":
         """Learn songs.
 
         Args:
@@ -119,7 +122,7 @@ class MfccVote:
             self.model.fit(self._standardise(features), labels)
         return self
 
-    def judge(self, clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def judge(self, clips: Sequence[Floats]) -> tuple[Ints, Floats]:
         """Name clips in the clear, by the quantized model.
 
         Args:
@@ -144,7 +147,7 @@ class MfccVote:
             scores.append(score)
         return np.concatenate(tops), np.concatenate(scores)
 
-    def compile(self, features: np.ndarray) -> None:
+    def compile(self, features: Floats) -> None:
         """Compile the model to FHE.
 
         Args:
@@ -154,7 +157,7 @@ class MfccVote:
             warnings.simplefilter("ignore")
             self.model.compile(self._standardise(features))
 
-    def judge_encrypted(self, clips: Sequence[np.ndarray]) -> EncryptedVotes:
+    def judge_encrypted(self, clips: Sequence[Floats]) -> EncryptedVotes:
         """Name clips as `judge` does, every window in real FHE between a client and a server.
 
         Windows are encrypted and computed one by one, as the winner does it.
@@ -194,10 +197,13 @@ class MfccVote:
             *self._vote(probabilities), median_costs(costs), key_seconds, len(keys)
         )
 
-    def _standardise(self, features: np.ndarray) -> np.ndarray:
-        return ((features - self._mean) / self._deviation).astype(np.float32)
+    def _standardise(self, features: Floats) -> NDArray[np.float32]:
+        standard: NDArray[np.float32] = ((features - self._mean) / self._deviation).astype(
+            np.float32
+        )
+        return standard
 
-    def _vote(self, probabilities: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _vote(self, probabilities: Sequence[Floats]) -> tuple[Ints, Floats]:
         """Top and score of clips, from each one's probabilities [windows, songs]."""
         tops, scores = [], []
         for windows in probabilities:
@@ -209,7 +215,7 @@ class MfccVote:
         return np.array(tops), np.array(scores)
 
 
-def _check_windows(clips: Sequence[np.ndarray]) -> None:
+def _check_windows(clips: Sequence[Floats]) -> None:
     for number, clip in enumerate(clips):
         if not len(clip):
             raise ValueError(f"clip {number}: windows=0. Expected clips of {WINDOW_SECONDS} s.")

@@ -185,6 +185,8 @@ def _summary(row: CostRow) -> str:
     place = f"{row.songs} songs, {row.cores} core{'s' * (row.cores > 1)}"
     if row.error is not None:
         return f"{place}: {row.error}"
+    assert row.compute_seconds and row.response_bytes
+    assert row.server_peak_bytes and row.client_peak_bytes
     return (
         f"{place}: {readable_seconds(row.compute_seconds)} a query, "
         f"{readable_bytes(row.response_bytes)} back, "

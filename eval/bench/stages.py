@@ -8,12 +8,14 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ...configs.schema import Count
@@ -67,8 +69,9 @@ def compile_stage(task: Task, work: Path) -> dict[str, Any]:
     settings = task.settings
     torch.manual_seed(0)
     images = _images(task, WARM_UP_BATCH, 0)
+    shape = images.shape[1], images.shape[2], images.shape[3]
     twin, network = (
-        Network(settings.network, images.shape[1:], task.songs + 1, quantized=quantized)
+        Network(settings.network, shape, task.songs + 1, quantized=quantized)
         for quantized in (False, True)
     )
     network.load_from_float(twin, images)
@@ -113,11 +116,13 @@ def encrypt_stage(task: Task, work: Path) -> dict[str, Any]:
     keys, key_seconds = timed(client.create_keys)
     evaluation_keys = keys.evaluation_keys()
     (work / "evaluation-keys").write_bytes(evaluation_keys)
+
+    def encrypted(image: NDArray[np.float32]) -> bytes:
+        return client.encrypt(keys, quantizer.quantize(image[None])).tobytes()
+
     seconds = []
     for number, image in enumerate(_images(task, task.queries, WARM_UP_STEPS + 1).numpy()):
-        query, encrypt = timed(
-            lambda image=image: client.encrypt(keys, quantizer.quantize(image[None])).tobytes()
-        )
+        query, encrypt = timed(partial(encrypted, image))
         (work / f"query-{number}").write_bytes(query)
         seconds.append(encrypt)
     (work / "keys").write_bytes(keys.serialize())
@@ -149,7 +154,7 @@ def serve_stage(task: Task, work: Path) -> dict[str, Any]:
     seconds, cpu_seconds = [], []
     for number, query in enumerate(queries):
         before = time.process_time()
-        response, compute = timed(lambda query=query: answer(query))
+        response, compute = timed(partial(answer, query))
         cpu_seconds.append(time.process_time() - before)
         seconds.append(compute)
         (work / f"response-{number}").write_bytes(response)
@@ -165,7 +170,7 @@ def serve_stage(task: Task, work: Path) -> dict[str, Any]:
     if linear:
         concrete = Circuit(parts, encryption, linear=False)
         answer(queries[0], concrete)
-        seconds = [timed(lambda query=query: answer(query, concrete))[1] for query in queries]
+        seconds = [timed(partial(answer, query, concrete))[1] for query in queries]
         measured["concrete_seconds"] = median(seconds)
     return measured
 
@@ -175,14 +180,14 @@ def decrypt_stage(task: Task, work: Path) -> dict[str, Any]:
     encryption = _encryption(work)
     client, bits = ConcreteClient(encryption), task.settings.fhe.response_bits
     keys = Keys.deserialize((work / "keys").read_bytes())
+
+    def decrypted(response: bytes) -> NDArray[np.int64]:
+        return client.decrypt(keys, restore(response, encryption.response_words, bits))
+
     seconds = []
     for number in range(task.queries):
         response = (work / f"response-{number}").read_bytes()
-        logits, decrypt = timed(
-            lambda response=response: client.decrypt(
-                keys, restore(response, encryption.response_words, bits)
-            )
-        )
+        logits, decrypt = timed(partial(decrypted, response))
         if logits.shape != (1, task.songs + 1):
             raise RuntimeError(f"logits of shape {logits.shape} for {task.songs} songs")
         seconds.append(decrypt)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ...configs.schema import Config, FoldSettings
 from ...support.errors import CatalogueError, ConfigError, RunError
@@ -65,7 +65,7 @@ class Plan:
             of = 2 if protocol == "halves" else self.folds
             for number in range(of):
                 fold = FoldSettings(protocol=protocol, number=number, of=of)
-                changes: dict = {"fold": fold}
+                changes: dict[str, Any] = {"fold": fold}
                 if fold.holds_out_segments:
                     changes["training"] = self.config.training.model_copy(
                         update={"short_clip_share": SEGMENT_SHORT_CLIP_SHARE}
@@ -77,7 +77,7 @@ class Plan:
         """The JSON of a finished fold."""
         return self.folder / "folds" / f"{name}.json"
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """What must be the same for an evaluation to be gone on with; protocols may be added."""
         exclude = {"name", "runs", "fhe"}
         return {

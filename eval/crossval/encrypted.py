@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ EXECUTED = "executed.jsonl"
 def predict_encrypted(
     run: Run,
     table: PredictionTable,
-    images: torch.Tensor,
+    features: torch.Tensor,
     sample: NDArray[np.int64],
     thresholds: Thresholds,
     *,
@@ -43,7 +44,7 @@ def predict_encrypted(
         run: trained.
         table: the predictions go here; where the circuit ends in the song's number, also those of
             the same circuit in the clear, for all clips.
-        images: features of the table's clips, float [clips, channels, bands, columns].
+        features: features of the table's clips, float [clips, channels, bands, columns].
         sample: places of the clips to run, int [n].
         thresholds: the quantized network's.
         data: what the run was trained on.
@@ -57,7 +58,7 @@ def predict_encrypted(
     module, manifest = build(run, folder, data=data, announce=announce)
     number = manifest.number
     journal = Journal(run.path(EXECUTED), _circuit_digest(run, manifest))
-    done = execute(folder, module, images[sample].numpy(), title="Real FHE", journal=journal)
+    done = execute(folder, module, features[sample].numpy(), title="Real FHE", journal=journal)
     decision = run.decision(quantized=True)
     for name, answers in ((ENCRYPTED, done.executed), (SIMULATED, done.simulated)):
         if number is None:
@@ -66,8 +67,8 @@ def predict_encrypted(
         else:
             _add_classes(table, name, answers, sample)
     if number is not None:
-        logits = network_logits(run.network(quantized=True), images)
-        _add_classes(table, NUMBER, number.classes(logits), np.arange(len(images)))
+        logits = network_logits(run.network(quantized=True), features)
+        _add_classes(table, NUMBER, number.classes(logits), np.arange(len(features)))
     circuit = manifest.circuit
     measured = {
         "fhe_costs": FheCosts(clips=len(sample), pbs=circuit.pbs, **done.costs.model_dump()),
@@ -91,7 +92,7 @@ def _add_classes(
 
 def _circuit_digest(run: Run, manifest: Manifest) -> str:
     """Of what decides a circuit's answers and seconds: the same however often it is compiled."""
-    number = None if manifest.number is None else manifest.number.to_json()
-    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions]
-    settings.append(f"server/{LINEAR}" in manifest.files)
+    number = None if manifest.number is None else asdict(manifest.number)
+    matrix = f"server/{LINEAR}" in manifest.files
+    settings = [run.config.fhe.model_dump(mode="json"), number, manifest.versions, matrix]
     return digest_of(run.path("quantized.pt").read_bytes(), json.dumps(settings).encode())

@@ -95,7 +95,7 @@ def evaluate_fold(
         spans = [training_spans(config, reference.seconds) for reference in references]
         LandmarkIndex.build([each.landmarks for each in references], spans).save(index)
     seen = render_features(run, clips, mfcc=systems.mfcc, index=index, title="Rendering test clips")
-    thresholds = predict_networks(run, table, seen.images, systems.catalogue_sizes)
+    thresholds = predict_networks(run, table, seen.features, systems.catalogue_sizes)
     sample = encrypted_sample(config, clips, split.unknown_class, systems.encrypted_clips)
     if systems.mfcc or index is not None:
         unknown = render_features(
@@ -118,7 +118,7 @@ def evaluate_fold(
         measured = predict_encrypted(
             run,
             table,
-            seen.images,
+            seen.features,
             sample,
             thresholds,
             data=data,

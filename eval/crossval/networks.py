@@ -14,7 +14,7 @@ from ..predictions import FLOAT, QUANTIZED, PredictionTable, Thresholds
 
 
 def predict_networks(
-    run: Run, table: PredictionTable, images: torch.Tensor, catalogue_sizes: Sequence[int]
+    run: Run, table: PredictionTable, features: torch.Tensor, catalogue_sizes: Sequence[int]
 ) -> Thresholds:
     """Add both networks on all clips, and on sub-catalogues for the main test's clips.
 
@@ -24,7 +24,7 @@ def predict_networks(
     Args:
         run: trained.
         table: the predictions go here.
-        images: features of its clips, float [clips, channels, bands, columns].
+        features: features of its clips, float [clips, channels, bands, columns].
         catalogue_sizes: of the sub-catalogues; those not smaller than the catalogue are left out.
 
     Returns:
@@ -36,7 +36,7 @@ def predict_networks(
         quantized = name == QUANTIZED
         network, decision = run.network(quantized=quantized), run.decision(quantized=quantized)
         labels, reference = run.calibration(quantized=quantized)
-        logits = network_logits(network, images)
+        logits = network_logits(network, features)
         thresholds = Thresholds.of(decision.score(reference[labels == songs]), config)
         table.add(name, ranked(logits), decision.score(logits), thresholds)
         for size in catalogue_sizes:

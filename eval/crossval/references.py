@@ -5,16 +5,16 @@ tracks, as the bounty's winner did, and one rendering of each under training noi
 since it is tested under noise.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...model.audio import read_audio
+from ...support.cache_keys import AUGMENTATION, cache_key
 from ...support.files import replacing
 from ...support.parallel import parallel_map
 from ...support.seeds import Stream
@@ -46,13 +46,13 @@ class Reference:
     """
 
     landmarks: Landmarks
-    clean: np.ndarray
-    noisy: np.ndarray
+    clean: NDArray[np.float32]
+    noisy: NDArray[np.float32]
     groups: tuple[int, ...]
     seconds: float
     silent_share: float
 
-    def rows(self, config: Config) -> np.ndarray:
+    def rows(self, config: Config) -> NDArray[np.float32]:
         """The MFCC windows that the config's fold may train on: float32 [windows, 20]."""
         noisy = next(
             part
@@ -70,7 +70,7 @@ def prepare_references(tracks: tuple[Track, ...], config: Config, cache: Path) -
     """The references of tracks, made where the cache lacks them."""
     of = config.sound_groups
     # two groups each, so that every fold finds one that it does not test with
-    groups = [(place % of, (place + 1) % of) for place in range(len(tracks))]
+    groups: list[tuple[int, ...]] = [(place % of, (place + 1) % of) for place in range(len(tracks))]
     if config.fold is None:
         groups = [(1,)] * len(tracks)
     paths = parallel_map(
@@ -101,9 +101,10 @@ class _Make:
         augment = config.augment.model_copy(update={"noisy": 1.0, "speed_percent": 0.0})
         digest = file_digest(track.path)
         names = [group.names for group in sounds]
-        key = json.dumps([1, digest, rate, augment.model_dump(mode="json"), names, groups])
-        name = hashlib.sha256(key.encode()).hexdigest()
-        path = self.cache / "references" / f"{name[:32]}.npz"
+        settings = augment.model_dump(mode="json")
+        shaping = digest, rate, settings, names, groups, config.seed
+        name = cache_key("reference of a track", 1, AUGMENTATION, *shaping)
+        path = self.cache / "references" / f"{name}.npz"
         if path.exists():
             return path
         wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
@@ -142,7 +143,7 @@ def _load(path: Path) -> Reference:
         )
 
 
-def _silent_share(wave: np.ndarray) -> float:
+def _silent_share(wave: NDArray[np.float32]) -> float:
     whole = len(wave) // FRAME_SAMPLES * FRAME_SAMPLES
     level = np.sqrt(np.square(wave[:whole].reshape(-1, FRAME_SAMPLES)).mean(1) + 1e-12)
     return float((20 * np.log10(level / level.max()) < QUIET_DB).mean())

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...configs.schema import Config
 from ...model.features import Features, Places, make_front_end
 from ...support.parallel import parallel_map
 from ...training.data.clips import TestClip, clip_images, clip_renderer
 from ...training.run import Run
+from ..arrays import Floats, Ints
 from ..baselines.landmarks import LandmarkIndex, landmarks
 from ..baselines.mfcc import mfcc_windows
 from ..metrics import RANKED
@@ -28,17 +30,17 @@ class ClipFeatures:
     """What systems see of clips.
 
     Attributes:
-        images: float [clips, channels, bands, columns].
+        features: float [clips, channels, bands, columns].
         mfcc: MFCC windows of each clip, float32 [windows, 20].
         landmark_top: the landmark matcher's best three, int [clips, 3].
         landmark_score: and its score, float [clips].
         landmark_seconds: what it took a clip.
     """
 
-    images: torch.Tensor
-    mfcc: list[np.ndarray]
-    landmark_top: np.ndarray
-    landmark_score: np.ndarray
+    features: torch.Tensor
+    mfcc: list[NDArray[np.float32]]
+    landmark_top: Ints
+    landmark_score: Floats
     landmark_seconds: float
 
 
@@ -78,7 +80,7 @@ def render_features(
     tasks = [clips[start : start + CLIPS_A_TASK] for start in range(0, len(clips), CLIPS_A_TASK)]
     parts = parallel_map(work, tasks, title=title, workers=workers)
     return ClipFeatures(
-        torch.cat([part.images for part in parts]),
+        torch.cat([part.features for part in parts]),
         [windows for part in parts for windows in part.mfcc],
         np.concatenate([part.landmark_top for part in parts]),
         np.concatenate([part.landmark_score for part in parts]),

@@ -37,12 +37,9 @@ class FheCosts(Settings):
         if not folds:
             return None
         medians = pd.DataFrame([fold.model_dump() for fold in folds]).median()
+        bytes_ = medians.filter(like="_bytes").round().astype(int).to_dict()
         counted = {"clips": sum(fold.clips for fold in folds), "pbs": folds[0].pbs}
-        return FheCosts(**{name: _like(name, value) for name, value in medians.items()} | counted)
-
-
-def _like(name: str, value: float) -> float:
-    return round(value) if name.endswith("_bytes") else value
+        return FheCosts.model_validate({**medians.to_dict(), **bytes_, **counted})
 
 
 class FoldFacts(Settings):

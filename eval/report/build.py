@@ -15,9 +15,10 @@ from ...support.files import write_atomically
 from ...support.machine import this_machine
 from ...training.data.split import Split
 from ...training.run import Run
+from ..arrays import Floats, Ints
 from ..baselines.landmarks import LandmarkIndex, near_duplicates
 from ..bench.size import CostRow
-from ..crossval.crossvalidation import Plan
+from ..crossval.crossvalidation import Plan, Protocol
 from ..crossval.references import Reference, prepare_references
 from ..crossval.results import FheCosts, FoldFacts, predictions_file, read_facts
 from ..intervals import Interval, curve_over_tracks, share_over_tracks, wilson
@@ -143,7 +144,7 @@ def _budget(config: Config) -> str:
 
 
 def _protocol(
-    name: str,
+    name: Protocol,
     rows: pd.DataFrame,
     facts: list[FoldFacts],
     split: Split,
@@ -156,7 +157,7 @@ def _protocol(
     rows = rows.assign(track_id=rows["track"], track=rows["track"].map(numbers))
     rows["genre"] = rows["track"].map(genres)
     whole = rows["songs"] == len(split.known)
-    judged = dict(list(rows[whole].groupby("system", sort=False)))
+    judged = {str(name): clips for name, clips in rows[whole].groupby("system", sort=False)}
     sub = rows[~whole].groupby(["system", "songs"])
     compute = [seconds for fold in facts for seconds in fold.fhe_compute_seconds]
     fhe = FheCosts.of_folds([fold.fhe_costs for fold in facts if fold.fhe_costs])
@@ -219,21 +220,23 @@ def _system(name: str, clips: pd.DataFrame) -> System:
     )
 
 
-def _share(clip_hits: "pd.Series[bool]", clips: pd.DataFrame) -> Interval | None:
-    """The share of hits with its interval over the tracks of these clips."""
-    return share_over_tracks(clip_hits.to_numpy(), clips.loc[clip_hits.index, "track"].to_numpy())
+def _share(clip_hits: "pd.Series[bool]", clips: pd.DataFrame) -> Any:
+    """The share of hits with its interval over the tracks of these clips; None without hits."""
+    tracks = clips.loc[clip_hits.index, "track"].to_numpy()
+    return share_over_tracks(clip_hits.to_numpy(), tracks)
 
 
-def _over_tracks(clips: pd.DataFrame) -> dict[str, Interval | None]:
+def _over_tracks(clips: pd.DataFrame) -> dict[str, Any]:
     """Every rate of `metrics.hits` with its interval."""
     return {name: _share(clip_hits, clips) for name, clip_hits in hits(clips).items()}
 
 
-def _top1_by(clips: pd.DataFrame, column: str) -> dict[str, Interval | None]:
-    return {
-        value if isinstance(value, str) else f"{value:g}": _share(group["correct"], clips)
-        for value, group in clips.groupby(column)
-    }
+def _top1_by(clips: pd.DataFrame, column: str) -> dict[str, Any]:
+    return {_name(value): _share(group["correct"], clips) for value, group in clips.groupby(column)}
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _spread(clips: pd.DataFrame, column: str) -> Spread:
@@ -250,7 +253,7 @@ def _open(clips: pd.DataFrame) -> Rejection:
     def area(measure: Callable[[Any], float]) -> Interval:
         """Of each fold by itself: scores of different networks do not compare."""
 
-        def mean(places: np.ndarray) -> float:
+        def mean(places: Ints) -> float:
             each = [places[folds[places] == fold] for fold in np.unique(folds[places])]
             mixed = [mine for mine in each if known[mine].any() and not known[mine].all()]
             return float(np.mean([measure(mine) for mine in mixed]))
@@ -268,14 +271,14 @@ def _open(clips: pd.DataFrame) -> Rejection:
     )
 
 
-def _dir_on_test(clips: pd.DataFrame, rates: np.ndarray) -> np.ndarray:
+def _dir_on_test(clips: pd.DataFrame, rates: Floats) -> Floats:
     """DIR at rates of false alarms on these very clips, a mean over folds: float [rates]."""
     values = []
     for _, mine in clips.groupby("fold"):
         correct, score, known = (mine[name].to_numpy() for name in ("correct", "score", "known"))
         if known.any() and not known.all():
             values.append(dir_at(correct, score, ~known, rates))
-    return np.mean(values, axis=0)
+    return np.asarray(np.mean(values, axis=0))
 
 
 def _curve(clips: pd.DataFrame) -> list[CurvePoint]:

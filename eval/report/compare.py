@@ -1,13 +1,16 @@
 """Two reports side by side: what differs, and whether by more than the noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import bootstrap
 
 from ..intervals import LEVEL, RESAMPLES, Interval
 from .schema import ProtocolResult, Report, System
+
+Named = TypeVar("Named", ProtocolResult, System)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def costs(first: Report, second: Report) -> list[tuple[str, str, float, float]]:
     ]
 
 
-def _pairs(first: list, second: list) -> Iterator[tuple]:
-    others: dict[str, ProtocolResult | System] = {item.name: item for item in second}
+def _pairs(first: Sequence[Named], second: Sequence[Named]) -> Iterator[tuple[Named, Named]]:
+    others = {item.name: item for item in second}
     return ((item, others[item.name]) for item in first if item.name in others)
 
 

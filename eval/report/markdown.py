@@ -1,8 +1,9 @@
 """Reports as Markdown: the templates beside this module, and what they may call."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -64,16 +65,17 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         autoescape=False,  # Markdown, not HTML
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "bytes": readable_bytes,
-        "cell": lambda text: text.replace("|", "\\|"),
-        "count": lambda number: f"{number:,}",
+        "cell": _cell,
+        "count": "{:,}".format,
         "interval": _interval,
-        "percent": lambda share, digits=1: f"{share:.{digits}%}",
+        "percent": _percent,
         "short": SHORT.__getitem__,
         "sort_numbers": _sort_numbers,
         "title_of": TITLES.__getitem__,
     }
+    environment.filters.update(filters)
     environment.globals |= {"query_cost": _query_cost, "nan": float("nan")}
     return environment
 
@@ -84,6 +86,14 @@ def _glance(report: Report) -> dict[str, object]:
     systems = {system.name: system for system in protocol.systems}
     columns: Sequence[System] = [systems[name] for name in SHORT if name in systems]
     return {"report": report, "protocol": protocol, "columns": columns}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{share:.{digits}%}"
 
 
 def _interval(share: Interval | None) -> str:

@@ -183,7 +183,7 @@ def _cost(report: Report) -> Figure:
     time.plot(songs, [r.compute_seconds for r in rows], "o-", color="#0b3c5d", label="server")
     time.plot(
         songs,
-        [r.encrypt_seconds + r.decrypt_seconds for r in rows],
+        [(r.encrypt_seconds or 0) + (r.decrypt_seconds or 0) for r in rows],
         "s--",
         color="#e0a030",
         label="client (encrypt, decrypt)",

@@ -4,7 +4,7 @@ Shares lie between 0 and 1; seconds and bytes are named so. `Report.model_json_s
 JSON schema, which `hushtune report schema` prints.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from ...configs.schema import Settings
 from ...support.machine import Machine
@@ -173,7 +173,7 @@ class Report(Settings):
     machine: Machine
     versions: dict[str, str]
     seed: int
-    config: dict
+    config: dict[str, Any]
     """All settings; of paths only the last part."""
     training: str
     """The training budget of each fold, in words."""

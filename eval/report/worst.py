@@ -32,7 +32,8 @@ def worst_tracks(
     shares = mine.groupby("track")["correct"].mean().sort_values(kind="stable")
     typical = float(np.median([len(r.landmarks) / r.seconds for r in references]))
     result = []
-    for track, share in shares[shares < 1].head(WORST).items():
+    worst = shares[shares < 1].head(WORST)
+    for track, share in zip(worst.index.tolist(), worst.tolist(), strict=True):
         wrong = mine[(mine["track"] == track) & ~mine["correct"]]
         counts = wrong["first"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
         other, times = int(counts.index[0]), int(counts.iloc[0])
@@ -55,7 +56,7 @@ def worst_tracks(
             WorstTrack(
                 id=here.id,
                 name=here.name,
-                top1=float(share),
+                top1=share,
                 taken_for=f"{there.name} ({times} of {len(wrong)} misses)",
                 reasons=reasons,
             )

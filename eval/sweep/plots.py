@@ -5,11 +5,12 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Bbox
 
-from ..report.plots import plt, save
+from ..report.plots import save
 from .schema import VariantResult
 
 LEAST_MISSED = 0.1
@@ -30,7 +31,7 @@ def draw_frontier(
         picture: PNG to write.
         elsewhere: names of those whose seconds come from another machine, drawn hollow.
     """
-    axes_of = (
+    axes_of: tuple[tuple[str, str, list[float]], ...] = (
         ("server seconds a query", "log", [v.compute_seconds for v in variants]),
         ("PBS a query", "symlog", [v.pbs for v in variants]),
         ("response (MB)", "log", [v.response_bytes / 1e6 for v in variants]),
