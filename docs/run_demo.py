@@ -12,8 +12,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from hushtune.eval.report.build import machine
 from hushtune.eval.report.markdown import replace_part
+from hushtune.support.machine import this_machine
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         printed = run(Path(folder))
         shutil.copy(Path(folder) / "runs" / "demo" / "query.png", DOCS / "query.png")
-    m = machine()
+    m = this_machine()
     when = f"{m.cores} cores of an {m.processor}, {date.today()}"
     replace_part(README, BEGIN, END, transcript(printed, when) + "\n")
 

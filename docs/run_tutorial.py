@@ -59,7 +59,7 @@ def with_outputs(text: str, printed: list[str]) -> str:
 
 def main() -> None:
     """See the module's docstring."""
-    from hushtune.eval.report.build import machine
+    from hushtune.support.machine import this_machine
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
@@ -71,7 +71,7 @@ def main() -> None:
             return
         for picture in Path(folder).glob("*.png"):
             shutil.copy(picture, PICTURES / picture.name)
-    m = machine()
+    m = this_machine()
     ran = f"{date.today()}, {m.cores} cores ({m.processor})"
     TUTORIAL.write_text(MACHINE.sub(ran, with_outputs(text, printed)), "utf-8")
 
