@@ -276,19 +276,12 @@ class Network(nn.Module):
         self, layer: ConvLayer | FilterBankLayer, shape: tuple[int, ...], bits: int
     ) -> nn.Module:
         kernel, stride = _window(layer, shape)
-        arguments: dict[str, Any] = dict(
-            in_channels=shape[0],
-            out_channels=shape_after(layer, shape)[0],
-            kernel_size=kernel,
-            stride=stride,
-            bias=False,
-        )
+        channels = {"in_channels": shape[0], "out_channels": shape_after(layer, shape)[0]}
+        arguments: dict[str, Any] = dict(kernel_size=kernel, stride=stride, bias=False, **channels)
         if not self.quantized:
             return nn.Conv2d(**arguments)
         result: nn.Module = qnn.QuantConv2d(
-            **arguments,
-            weight_quant=LearnedWeightQuant,
-            weight_bit_width=bits,
+            **arguments, weight_quant=LearnedWeightQuant, weight_bit_width=bits
         )
         return result
 
