@@ -55,7 +55,8 @@ def load_calibration(artifact: Artifact) -> npt.NDArray[np.float32]:
     """
     try:
         # mapped, so that a header that promises more than the file holds allocates nothing
-        stored = np.lib.format.open_memmap(artifact.folder / CALIBRATION, mode="r")
+        path = artifact.folder / CALIBRATION
+        stored = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
         if stored.dtype != np.float32 or stored.shape[1:] != artifact.front_end().feature_shape:
             raise ValueError(f"{stored.dtype} of shape {stored.shape}")
     except (OSError, ValueError) as error:
