@@ -25,7 +25,7 @@ WORDS = {
     "docs/reference/settings.md": ("Settings", "Setings"),
     "docs/reference/report.schema.json": ('"title"', '"titel"'),
     "docs/reference/RESULTS.md": ("Made by", "Faked by"),
-    "README.md, results": ("intervals over tracks", "intervals over clips"),
+    "README.md, results": ("| top-1 at 0 dB |", "| top-1 at 5 dB |"),
     "docs/reference/FRONTIER.md": ("Made by", "Faked by"),
     "docs/reference/PIPELINES.md": ("Made by", "Faked by"),
     "docs/reference/api.md": (":: hushtune.Client\n", ":: hushtune.Clients\n"),

@@ -30,7 +30,10 @@ def script():
     return module
 
 
-@pytest.fixture(scope="module", params=["small", pytest.param("whole", marks=pytest.mark.slow)])
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["small", "whole"])
 def ran(request, tmp_path_factory):
     """What each block prints, and the folder it drew into."""
     folder = tmp_path_factory.mktemp("tutorial")

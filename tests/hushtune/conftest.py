@@ -114,7 +114,7 @@ class Live:
             path
             for path in self.data.rglob("*")
             if path.is_file()
-            and not re.match("store|lock|layout", path.name)
+            and not re.match("store|lock|layout|processes$", path.name)
             and not re.search("/worker-[0-9]+/", str(path))
         ]
 
