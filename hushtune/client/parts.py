@@ -83,12 +83,7 @@ class Parts:
                     f"{url}: its artifact is unsigned, but {self._signer} was demanded as its "
                     "signer. Do not use it unless you trust the service."
                 ) from error
-            try:
-                signing.verify_bytes(bytes.fromhex(artifact), content, self._signer, what=url)
-            except ArtifactError:
-                # no part of the artifact: another service may have the right one
-                (folder / signing.NAME).unlink(missing_ok=True)
-                raise
+            signing.verify_bytes(bytes.fromhex(artifact), content, self._signer, what=url)
         client = Client(folder)
         if client.artifact.id.hex() != artifact:
             raise ArtifactError(f"{folder}: not of artifact {artifact[:16]}. Delete this folder.")

@@ -18,7 +18,7 @@ from hushtune.client.parts import Parts
 
 
 @pytest.fixture
-def kept(tiny_artifact, tmp_path):
+def signed_part(tiny_artifact, tmp_path):
     """A cache that holds an artifact's client part, signed: folder, id, signer."""
     key = Ed25519PrivateKey.generate()
     copy = tmp_path / "copy"
@@ -37,15 +37,15 @@ def parts_in(folder: Path, signer: str | None) -> Parts:
     return Parts(folder, SimpleNamespace(url="http://x"), signer)
 
 
-def test_a_part_signed_by_whom_was_demanded_is_opened(kept):
-    folder, identifier, signer = kept
+def test_a_part_signed_by_whom_was_demanded_is_opened(signed_part):
+    folder, identifier, signer = signed_part
     for demanded in (signer, None):
         client = parts_in(folder, demanded).open(identifier)
         assert client.artifact.id.hex() == identifier
 
 
-def test_an_unsigned_part_or_one_signed_by_others_is_refused(kept):
-    folder, identifier, signer = kept
+def test_an_unsigned_part_or_one_signed_by_others_is_refused(signed_part):
+    folder, identifier, signer = signed_part
     other = signing.public_key_of(Ed25519PrivateKey.generate())
     with pytest.raises(ArtifactError, match="signed by another key"):
         parts_in(folder, other).open(identifier)
@@ -55,8 +55,8 @@ def test_an_unsigned_part_or_one_signed_by_others_is_refused(kept):
     parts_in(folder, None).open(identifier)
 
 
-def test_a_signature_of_another_artifact_is_refused(kept, tmp_path):
-    folder, identifier, signer = kept
+def test_a_signature_of_another_artifact_is_refused(signed_part, tmp_path):
+    folder, identifier, signer = signed_part
     wrong = "f" * 64
     (folder / identifier).rename(folder / wrong)
     with pytest.raises(ArtifactError, match="does not match"):
@@ -88,8 +88,8 @@ def test_a_signer_is_given_in_hex_or_as_a_pem_file(tmp_path):
             RemoteClient("http://127.0.0.1:9", signer=signer)
 
 
-def test_a_part_kept_with_a_wrong_signature_is_fetched_anew(kept):
-    folder, identifier, signer = kept
+def test_a_part_kept_with_a_wrong_signature_is_fetched_anew(signed_part):
+    folder, identifier, signer = signed_part
     assert parts_in(folder, signer)._is_here(identifier)
     (folder / identifier / "signature.json").write_text("{}")
     assert not parts_in(folder, signer)._is_here(identifier)

@@ -82,7 +82,7 @@ def test_the_watch_sees_what_is_sent(observed):
 
 def test_no_private_key_leaves_the_client(observed, tmp_path):
     client, _, wire, disk = observed
-    secrets = client._model.client.keys._keyset.get_client_keys().get_secret_keys()
+    secrets = client._keys.keyset.get_client_keys().get_secret_keys()
     words = [key.serialize()[200:-200] for key in secrets]  # a bit in each word of eight bytes
     plain = {word[start : start + 512] for word in words for start in range(0, 2048, 512)}
     bits = [np.frombuffer(word, np.uint8).reshape(-1, 8).any(1) for word in map(whole, words)]
@@ -101,9 +101,9 @@ def whole(data: bytes) -> bytes:
 def test_no_spectrum_and_none_of_the_clip_leaves_the_client(observed, tiny_clips):
     client, _, wire, disk = observed
     path = tiny_clips[0][1]
-    image = client.image(path)[0]
+    image = client.features(path)[0]
     samples, _ = soundfile.read(path, dtype="int16")
-    quantized = np.asarray(client._model.model.quantize_input(image[None]))
+    quantized = client.artifact.manifest.input_quantizer.quantize(image[None])
     secrets = pieces(image.tobytes(), 128) | pieces(samples.tobytes(), 997)
     secrets |= pieces(path.read_bytes(), 997) | {path.name.encode()}
     # small integers take few values: more of them are needed for a coincidence to be excluded
