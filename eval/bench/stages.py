@@ -21,8 +21,8 @@ from pydantic import BaseModel
 from ...configs.schema import Count
 from ...fhe.ciphertexts import Words, restore, truncate
 from ...fhe.circuit import LINEAR, Circuit
+from ...fhe.encryption import Encryption
 from ...fhe.manifest import ArtifactConfig, InputQuantizer
-from ...fhe.parameters import Encryption
 from ...fhe.schemes.concrete import ConcreteClient, Keys
 from ...model.features import FEATURE_LIMIT, make_front_end
 from ...support.timing import timed

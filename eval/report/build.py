@@ -171,7 +171,10 @@ def _protocol(
         systems=[_system(system, judged[system]) for system in TITLES if system in judged],
         sub_catalogues=[
             SubCatalogue(
-                system=system, songs=size, top1=_over_tracks(clips)["top1"], rejection=_open(clips)
+                system=str(system),
+                songs=int(str(size)),
+                top1=_over_tracks(clips)["top1"],
+                rejection=_open(clips),
             )
             for (system, size), clips in sub
         ],

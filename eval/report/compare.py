@@ -114,7 +114,7 @@ def _top1(protocol: str, first: System, second: System) -> Difference:
     differences = np.array([second.track_top1[t] - first.track_top1[t] for t in tracks])
     low = high = float(differences.mean())
     if differences.std() > 0:
-        low, high = bootstrap(
+        interval = bootstrap(
             (differences,),
             np.mean,
             n_resamples=RESAMPLES,
@@ -122,6 +122,7 @@ def _top1(protocol: str, first: System, second: System) -> Difference:
             method="percentile",
             random_state=np.random.default_rng(0),
         ).confidence_interval
+        low, high = float(interval.low), float(interval.high)
     return Difference(
         protocol,
         first.name,
