@@ -13,14 +13,20 @@ def is_plain(text: str) -> bool:
     return all(_plain(character) for character in text)
 
 
-def plain(text: str, *, keep: str = "") -> str:
-    """The text with a blank for each character that a terminal would obey, escapes for one.
+def plain(text: str) -> str:
+    """The text with a blank for each character that a terminal would obey, escapes for one."""
+    return "".join(each if _plain(each) else " " for each in text)
+
+
+def printable(text: str, *, keep: str = "", instead: str = " ") -> str:
+    """The text with another character for each that Python does not call printable.
 
     Args:
         text: anybody's.
         keep: characters to leave, such as line breaks.
+        instead: what takes the others' place.
     """
-    return "".join(each if _plain(each) or each in keep else " " for each in text)
+    return "".join(each if each.isprintable() or each in keep else instead for each in text)
 
 
 def _plain(character: str) -> bool:

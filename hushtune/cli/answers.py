@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from hushtune.support.errors import AudioError, HushtuneError
-from hushtune.support.text import plain
 from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, say
@@ -54,7 +53,7 @@ def identify_all(
             continue
         results.append({"clip": str(clip), "mode": mode, **answer.to_json()})
         if not as_json:
-            console.print(plain(_answer_text(clip, answer), keep="\n"), markup=False)
+            console.print(_answer_text(clip, answer), markup=False)
     if as_json:
         sys.stdout.write(json.dumps(results, indent=1) + "\n")
     if failed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from hushtune.support.errors import ArtifactError, RunError
-from hushtune.support.text import plain
+from hushtune.support.text import printable
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ class PlainConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; control characters become question marks."""
-        super().print(*(_plain(o) if isinstance(o, str) else o for o in objects), **options)
+        shown = (
+            printable(each, keep="\n\t", instead="?") if isinstance(each, str) else each
+            for each in objects
+        )
+        super().print(*shown, **options)
 
 
 console = PlainConsole(highlight=False, soft_wrap=True)
 messages = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
-
-
 def say(text: str) -> None:
     """A line for people, beside the results."""
-    messages.print(plain(text, keep="\n\t"), markup=False)
+    messages.print(text, markup=False)
 
 
 @contextmanager

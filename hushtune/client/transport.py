@@ -18,6 +18,7 @@ import anyio
 import httpx
 from hushtune.support import strict_json
 from hushtune.support.errors import ServiceError
+from hushtune.support.text import printable
 from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -298,5 +299,5 @@ def _retry_after(headers: httpx.Headers) -> float:
 
 
 def _printable(text: str) -> str:
-    """A text without line breaks and what else would command a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)[:500]
+    """The beginning of a text, without line breaks and what else would command a terminal."""
+    return printable(text)[:500]

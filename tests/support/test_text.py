@@ -1,5 +1,5 @@
 import pytest
-from hushtune.support.text import is_plain, plain
+from hushtune.support.text import is_plain, plain, printable
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,5 @@ def test_what_a_terminal_would_obey_becomes_a_blank(text):
 
 
 def test_line_breaks_may_stay():
-    assert plain("a\nb\x1b", keep="\n") == "a\nb "
+    assert printable("a\nb\x1b", keep="\n") == "a\nb "
+    assert printable("a\nb\x1b\u202e", instead="?") == "a?b??"
