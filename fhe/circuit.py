@@ -7,8 +7,8 @@ from typing import Any
 
 from ..support.errors import ArtifactError, ProtocolError
 from .ciphertexts import Frame, Words
+from .encryption import Encryption
 from .linear import LinearCircuit
-from .parameters import Encryption
 
 LINEAR = "linear.npz"
 """Beside ``server.zip``, for circuits without PBS."""

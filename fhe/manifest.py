@@ -28,8 +28,8 @@ from ..support import strict_json
 from ..support.errors import ArtifactError
 from ..support.text import is_plain, plain
 from .answer import Song
+from .encryption import Encryption, Record
 from .number import Number
-from .parameters import Encryption, Record
 
 FORMAT_VERSION = 5
 LARGEST_BYTES = 16_000_000

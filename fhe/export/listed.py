@@ -14,7 +14,8 @@ from concrete.ml.quantization import QuantizedModule
 from scipy.stats import norm
 
 from ...support.errors import ArtifactError, CompileError
-from ..parameters import VARIANCES, Encryption
+from ..encryption import Encryption
+from ..parameters import VARIANCES
 from .parameter_list import SLOPE
 
 STRICTEST = 1e-15

@@ -8,8 +8,8 @@ from concrete.ml.quantization import QuantizedArray, QuantizedModule
 from numpy.typing import NDArray
 
 from ..circuit import LINEAR, Circuit
+from ..encryption import Encryption
 from ..linear import LinearCircuit
-from ..parameters import Encryption
 from ..schemes.concrete import ConcreteClient
 
 PROOFS = 2

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...support.errors import KeyFileError, ProtocolError
 from ..ciphertexts import Frame, Words
-from ..parameters import FUNCTION, Encryption
+from ..encryption import FUNCTION, Encryption
 
 Integers = NDArray[np.int64]
 FROM_THE_SYSTEM = 0

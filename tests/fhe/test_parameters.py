@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from hushtune.fhe.parameters import GLWE_SHAPES, VARIANCES, Bootstrap, Encryption, KeySwitch, Values
+from hushtune.fhe.encryption import Bootstrap, Encryption, KeySwitch, Values
+from hushtune.fhe.parameters import GLWE_SHAPES, VARIANCES
 from hushtune.support.errors import ArtifactError
 from pydantic import ValidationError
 

@@ -15,6 +15,7 @@ import pytest
 from hushtune.configs.schema import FheSettings, ModulationSpectrum, NetworkSettings, SignalSettings
 from hushtune.fhe.answer import Song
 from hushtune.fhe.client import Client
+from hushtune.fhe.encryption import Encryption, Values
 from hushtune.fhe.manifest import (
     ArtifactConfig,
     CircuitFacts,
@@ -22,7 +23,7 @@ from hushtune.fhe.manifest import (
     Manifest,
     OutputQuantizer,
 )
-from hushtune.fhe.parameters import VARIANCES, Encryption, Values
+from hushtune.fhe.parameters import VARIANCES
 from hushtune.model.decision import Decision
 from hushtune.model.features import make_front_end
 from hushtune.support.errors import ArtifactError, HushtuneError
