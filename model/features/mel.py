@@ -10,7 +10,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ...configs.schema import MelSpectrum, SignalSettings
+from ...configs.schema import MelSpectrum, SignalSettings, Spectrum
 from .base import Features, FrontEnd, Places, Shape
 
 DYNAMIC_FLOOR = 0.1
@@ -81,24 +81,18 @@ def mel_filter_bank(
     return result
 
 
-class MelFrontEnd(FrontEnd):
-    """The normalised log-mel crop, its frames averaged down."""
+class PowerFrontEnd(FrontEnd):
+    """What front ends that begin with mel power share."""
 
     def __init__(
         self,
         signal: SignalSettings,
-        spectrum: MelSpectrum,
+        spectrum: Spectrum,
         statistics: Features | None = None,
         selected: Places | None = None,
     ):
         super().__init__(signal, spectrum, statistics, selected)
-        self._columns = spectrum.frames
         self._mel = MelPower(signal)
-
-    @property
-    def full_shape(self) -> Shape:
-        """See `FrontEnd.full_shape`."""
-        return 1, self.signal.bands, self._columns
 
     @property
     def steps(self) -> tuple[float, float]:
@@ -116,6 +110,25 @@ class MelFrontEnd(FrontEnd):
     def analyse(self, wave: Features) -> Features:
         """Mel power: float32 [samples] -> [bands, frames]."""
         return self._mel(wave)
+
+
+class MelFrontEnd(PowerFrontEnd):
+    """The normalised log-mel crop, its frames averaged down."""
+
+    def __init__(
+        self,
+        signal: SignalSettings,
+        spectrum: MelSpectrum,
+        statistics: Features | None = None,
+        selected: Places | None = None,
+    ):
+        super().__init__(signal, spectrum, statistics, selected)
+        self._columns = spectrum.frames
+
+    @property
+    def full_shape(self) -> Shape:
+        """See `FrontEnd.full_shape`."""
+        return 1, self.signal.bands, self._columns
 
     def query_features(self, wave: Features) -> Features:
         """See `FrontEnd.query_features`; of a longer clip, those of the first crop."""

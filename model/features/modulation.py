@@ -26,8 +26,8 @@ from functools import lru_cache
 import numpy as np
 
 from ...configs.schema import ModulationSpectrum, SignalSettings
-from .base import Features, FrontEnd, Places, Shape
-from .mel import MelPower, centre, normalise, relative_power, valid_frames
+from .base import Features, Places, Shape
+from .mel import PowerFrontEnd, centre, normalise, relative_power, valid_frames
 
 PCEN_SECONDS, PCEN_GAIN, PCEN_BIAS = 0.4, 0.98, 2.0
 """Of per-channel energy normalisation, as its authors set them."""
@@ -37,7 +37,7 @@ QUANTILE_NEIGHBOURS = 17
 """Bands over which a quantile is averaged to compare it with."""
 
 
-class ModulationFrontEnd(FrontEnd):
+class ModulationFrontEnd(PowerFrontEnd):
     """Modulation magnitudes, relations between bands, and spectral quantiles."""
 
     def __init__(
@@ -49,7 +49,6 @@ class ModulationFrontEnd(FrontEnd):
     ):
         super().__init__(signal, spectrum, statistics, selected)
         self._settings = spectrum
-        self._mel = MelPower(signal)
 
     @property
     def full_shape(self) -> Shape:
@@ -58,23 +57,6 @@ class ModulationFrontEnd(FrontEnd):
         scales = 1 + len(settings.more_windows)
         channels = scales * (1 + 2 * len(settings.distances)) + settings.quantiles
         return channels, self.signal.bands, settings.bins
-
-    @property
-    def steps(self) -> tuple[float, float]:
-        """See `FrontEnd.steps`."""
-        return self._mel.hop, self._mel.window
-
-    def frames(self, samples: int) -> int:
-        """See `FrontEnd.frames`."""
-        return self._mel.frames(samples)
-
-    def samples(self, frames: int) -> int:
-        """See `FrontEnd.samples`."""
-        return self._mel.samples(frames)
-
-    def analyse(self, wave: Features) -> Features:
-        """Mel power: float32 [samples] -> [bands, frames]."""
-        return self._mel(wave)
 
     def query_features(self, wave: Features) -> Features:
         """See `FrontEnd.query_features`; all of a longer clip is averaged."""
