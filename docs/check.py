@@ -70,7 +70,7 @@ def api(root: Path) -> bool:
 PARTS: dict[str, tuple[Callable[[Path], bool], str]] = {
     f"{REFERENCE}/settings.md": (
         settings,
-        f"(echo '# Settings'; echo; hushtune config reference) > {REFERENCE}/settings.md",
+        f"hushtune config reference > {REFERENCE}/settings.md",
     ),
     f"{REFERENCE}/report.schema.json": (
         schema,

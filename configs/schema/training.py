@@ -82,6 +82,8 @@ class TrainingSettings(Settings):
     labelled unknown (0 switches them off)."""
     false_alarm_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """Share of clips of unknown songs that may be taken for a known one; sets the threshold."""
+    decision_clips: Annotated[int, Field(strict=True, ge=20, le=100_000)] = 1000
+    """Clips of known and of unknown songs, about as many of each, that calibrate the decision."""
     noise_share: Probability = 0.8
     """Share of training examples with further noise mixed in as mel power (cheap variety)."""
     short_clip_share: Probability = 0.1

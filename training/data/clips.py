@@ -44,8 +44,6 @@ REVISION = 1
 UNKNOWN_REPEATS = 2
 """Clips per signal-to-noise ratio of each unknown track, against one of each known track."""
 
-
-CALIBRATION_CLIPS = 1000
 CLIPS_OF_A_TRACK = 50
 CLIPS_OF_A_TASK = 16
 """The fewest clips that a worker gets at once."""
@@ -96,13 +94,13 @@ def list_calibration_clips(
 ) -> list[TestClip]:
     """Clips to calibrate the open-set decision by, of known tracks and of `unknown` ones.
 
-    About `CALIBRATION_CLIPS` of each kind, in equal shares of all its tracks: at least one of a
-    track, at most `CLIPS_OF_A_TRACK`.
+    About ``training.decision_clips`` of each kind, in equal shares of all its tracks: at least one
+    of a track, at most `CLIPS_OF_A_TRACK`.
     """
     ratios = config.augment.test_snr_db
     clips: list[TestClip] = []
     for tracks, label in ((split.known, None), (unknown, split.unknown_class)):
-        repeats = min(math.ceil(CALIBRATION_CLIPS / len(tracks)), CLIPS_OF_A_TRACK)
+        repeats = min(math.ceil(config.training.decision_clips / len(tracks)), CLIPS_OF_A_TRACK)
         for place, track in enumerate(tracks):
             for repeat in range(repeats):
                 # from one track to the next the ratios go on where they stopped

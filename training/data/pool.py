@@ -240,7 +240,8 @@ def _read(path: Path) -> tuple[Array, Array, Array]:
         return file["images"], file["labels"], file["teachers"]
 
 
-_makers: dict[Path, BatchMaker] = {}
+_makers: dict[tuple[Path, int], BatchMaker] = {}
+"""A worker process's maker, by folder and fold: folds share a folder, but not what they open."""
 
 
 @dataclass(frozen=True)
@@ -250,11 +251,12 @@ class _Part:
     stream: int
 
     def __call__(self, number: int) -> None:
-        if self.folder not in _makers:
+        key = self.folder, self.data.config.fold_number
+        if key not in _makers:
             _makers.clear()
-            _makers[self.folder] = self.data.maker()
+            _makers[key] = self.data.maker()
         group = self.data.group(number)
-        images, labels, teachers = _makers[self.folder].batch(self.stream, number, PART, group)
+        images, labels, teachers = _makers[key].batch(self.stream, number, PART, group)
         path = self.folder / f"{self.stream}-{number:05d}.npz"
         with replacing(path) as partial, partial.open("wb") as file:
             told = {"labels": labels.numpy(), "teachers": teachers.numpy()}

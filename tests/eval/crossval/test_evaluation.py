@@ -39,7 +39,8 @@ def config(linear_run, tmp_path_factory):
     """A tiny configuration in a folder of its own, with the composed songs already there."""
     runs = tmp_path_factory.mktemp("evaluation")
     (runs / ".cache").symlink_to(linear_run.cache)
-    training = linear_run.config.training.model_copy(update={"quantized_steps": 100})
+    fast = {"quantized_steps": 100, "decision_clips": 60}
+    training = linear_run.config.training.model_copy(update=fast)
     changes = {"runs": runs, "name": "tiny", "training": training}
     return linear_run.config.model_copy(update=changes)
 
@@ -148,6 +149,7 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
     }  # fmt: skip
     settings["training"] = settings["training"] | {
         "workers": 1, "float_steps": 50, "quantized_steps": 50, "examples": 1000,
+        "decision_clips": 20,
     }  # fmt: skip
     settings["fold"] = {"protocol": "conditions", "number": 1, "of": 3}
     config = parse_config(settings, name="leaks", folder=tmp_path)
