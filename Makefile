@@ -13,7 +13,7 @@ LOCK := locks/python-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.versi
 PIP := -m pip --quiet --disable-pip-version-check
 ROOMS := support configs model training fhe eval
 WORKERS ?= 2
-PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=15
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow test-all coverage checks lint typecheck imports tree docs docs-check \

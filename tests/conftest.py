@@ -252,10 +252,7 @@ def tiny_clips(tiny_run, kept, tmp_path_factory) -> list[tuple[str, Path]]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run a module's tests in one process, where they share fixtures; the longest modules first."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_module(item)))
+    """The longest modules first; `make test` runs each module in one process (``loadfile``)."""
     items.sort(key=lambda item: not _module(item).startswith(LONG))
 
 

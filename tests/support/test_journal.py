@@ -42,4 +42,4 @@ def test_only_clips_without_an_answer_are_computed_again(linear_run, tmp_path, m
     fresh = execute(tmp_path / "artifact", module, images, title="")
     assert done.executed.shape == fresh.executed.shape
     assert done.executed == pytest.approx(fresh.executed, abs=0.05 * fresh.executed.std())
-    assert len(done.compute_seconds) == 3 and done.costs["query_bytes"] > 1000
+    assert len(done.compute_seconds) == 3 and done.costs.query_bytes > 1000

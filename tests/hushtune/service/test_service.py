@@ -92,7 +92,7 @@ def test_keys_that_are_none_are_refused_and_not_stored(live, alice, tiny_artifac
         "short": alice.keys[:50],
         "truncated": alice.keys[:500_000],
         "random": np.random.default_rng(0).bytes(100_000),
-        "changed": alice.keys[:300_000] + b"x" + alice.keys[300_001:],
+        "changed": alice.keys[:300_000] + bytes([alice.keys[300_000] ^ 1]) + alice.keys[300_001:],
         "a query": alice.query,
         "another artifact's": Envelope(b"E", bytes(32), key_id, b"x" * 1000).pack(),
         "another circuit's": Envelope(b"E", artifact, key_id, bytes(payload)).pack(),
