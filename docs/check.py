@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hushtune
 from hushtune.configs.reference import config_reference
 from hushtune.eval.report.build import read_report
 from hushtune.eval.report.markdown import render
 from hushtune.eval.sweep import frontier
-
-import hushtune
 from hushtune.evaluate import BEGIN, END, readme_part, report_schema
 
 ROOT = Path(__file__).parents[1]

@@ -16,6 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` does the same
+    from hushtune.client import AsyncRemoteClient as AsyncRemoteClient
+    from hushtune.client import Progress as Progress
+    from hushtune.client import RemoteClient as RemoteClient
+    from hushtune.client import ServiceInfo as ServiceInfo
     from hushtune.configs.loading import load_config as load_config
     from hushtune.fhe.answer import Answer as Answer
     from hushtune.fhe.answer import Match as Match
@@ -25,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
     from hushtune.fhe.export.artifact import export as export
     from hushtune.fhe.server import EvaluationKeys as EvaluationKeys
     from hushtune.fhe.server import Server as Server
+    from hushtune.recognizer import Recognizer as Recognizer
     from hushtune.support.errors import ArtifactError as ArtifactError
     from hushtune.support.errors import AudioError as AudioError
     from hushtune.support.errors import CatalogueError as CatalogueError
@@ -36,12 +41,6 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
     from hushtune.support.errors import RunError as RunError
     from hushtune.support.errors import ServiceError as ServiceError
     from hushtune.training.trainer import train as train
-
-    from hushtune.client import AsyncRemoteClient as AsyncRemoteClient
-    from hushtune.client import Progress as Progress
-    from hushtune.client import RemoteClient as RemoteClient
-    from hushtune.client import ServiceInfo as ServiceInfo
-    from hushtune.recognizer import Recognizer as Recognizer
 
     __version__: str
 

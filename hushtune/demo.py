@@ -5,21 +5,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from hushtune.configs.loading import load_config
 from hushtune.eval.accuracy import evaluate_run
 from hushtune.eval.query_plot import draw_query
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.export.artifact import export
 from hushtune.model.audio import read_clip
+from hushtune.recognizer import Recognizer
 from hushtune.support.errors import ArtifactError
 from hushtune.support.units import readable_bytes, readable_seconds
 from hushtune.training.data.clips import write_clips
 from hushtune.training.run import Run
 from hushtune.training.trainer import train
-from rich.console import Console
-from rich.table import Table
-
-from hushtune.recognizer import Recognizer
 
 KNOWN_CLIPS, UNKNOWN_CLIPS = 7, 3
 

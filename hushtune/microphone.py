@@ -1,8 +1,9 @@
 """Recording from the microphone."""
 
 import numpy as np
-from hushtune.support.errors import AudioError
 from numpy.typing import NDArray
+
+from hushtune.support.errors import AudioError
 
 SAMPLE_RATE_HZ = 44100
 

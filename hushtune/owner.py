@@ -5,13 +5,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
 from hushtune.fhe.export.owner import load_calibration, load_network
 from hushtune.fhe.heads import NumberHead
 from hushtune.model.network import network_logits
-from numpy.typing import NDArray
 
 Features = NDArray[np.float32]
 

@@ -16,9 +16,8 @@ from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client, Clip
 from hushtune.fhe.costs import QueryCosts, measure_query
 from hushtune.fhe.server import EvaluationKeys, Server
-from hushtune.support.timing import timed
-
 from hushtune.folders import data_folder
+from hushtune.support.timing import timed
 
 Mode = Literal["execute", "simulate", "clear"]
 POLL_SECONDS = 0.2

@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,6 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write bytes."""
     with replacing(path) as partial:
         partial.write_bytes(data)
-
-
-def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
-    """`torch.save`, atomically."""
-    import torch  # which a client does without
-
-    with replacing(path) as partial:
-        torch.save(state, partial)
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

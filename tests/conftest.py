@@ -28,6 +28,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
+
 from hushtune.configs.loading import parse_config
 
 ROOT = Path(__file__).parents[1]

@@ -3,14 +3,16 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..model.network import Network
-from ..support.files import read_json_lines, save_tensors, write_atomically
+from ..support.files import read_json_lines, replacing, write_atomically
 from ..support.progress import progress_bar
 from .data.pool import ExamplePool
 from .run import Run, RunFile
@@ -21,6 +23,12 @@ WARM_UP = 0.1
 PHASES = ("float", "quantized")
 RANGE_EXAMPLES = 1000
 """Training examples that show a filter bank's activation range."""
+
+
+def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
+    """`torch.save`, atomically."""
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 @dataclass

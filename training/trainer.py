@@ -18,7 +18,7 @@ from torch import Tensor
 from ..configs.schema import Config
 from ..model.features import make_front_end
 from ..support.errors import RunError
-from ..support.files import save_array, save_tensors, write_atomically
+from ..support.files import save_array, write_atomically
 from ..support.parallel import release_workers
 from .calibration import PARTS, calibrate, calibration_logits
 from .curve import draw_learning_curve
@@ -37,7 +37,7 @@ from .data.pool import (
 from .data.sounds import split_sounds
 from .data.split import Split, split_tracks
 from .data.views import check_tracks, load_views
-from .fitting import PHASES, Fitting, validate
+from .fitting import PHASES, Fitting, save_tensors, validate
 from .ridge import fit_ridge
 from .run import Run, RunFile
 

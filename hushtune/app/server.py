@@ -20,14 +20,14 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from numpy.typing import NDArray
+
+from hushtune.client import AsyncRemoteClient, Progress
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.client import Client
 from hushtune.model.audio import SUFFIXES, read_clip
 from hushtune.model.features import MelPower
 from hushtune.support.errors import HushtuneError
-from numpy.typing import NDArray
-
-from hushtune.client import AsyncRemoteClient, Progress
 
 STATIC = Path(__file__).parent / "static"
 LARGEST_CLIP_BYTES = 200_000_000

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from hushtune.support.errors import HushtuneError
 
 from hushtune.cli import config, report
 from hushtune.cli.app import page
@@ -28,6 +27,7 @@ from hushtune.cli.sign import sign
 from hushtune.cli.sweep import sweep
 from hushtune.cli.token import token
 from hushtune.cli.train import train
+from hushtune.support.errors import HushtuneError
 
 commands = typer.Typer(
     name="hushtune",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from hushtune.support.errors import AudioError, HushtuneError
-from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, say
+from hushtune.support.errors import AudioError, HushtuneError
+from hushtune.support.units import readable_bytes, readable_seconds
 
 if TYPE_CHECKING:
     from hushtune.fhe.answer import Answer

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import console
+from hushtune.support.errors import ConfigError
 
 group = typer.Typer(help="Show or check configurations.", no_args_is_help=True)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.support.errors import HushtuneError
 
 from hushtune.cli.output import console, say
+from hushtune.support.errors import HushtuneError
 
 
 def demo(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import config_of, console, resumable, say
+from hushtune.support.errors import ConfigError
 
 
 class ProtocolName(str, Enum):
@@ -60,7 +60,6 @@ def evaluate(
     Example: [bold]hushtune evaluate configs/corpus.yaml --folds 10 --fhe-clips 8[/bold]
     """
     from hushtune.eval.report.markdown import headline
-
     from hushtune.evaluate import COST_SONGS
     from hushtune.evaluate import evaluate as run_evaluation
 

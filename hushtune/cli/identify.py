@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from hushtune.support.errors import ConfigError
-from hushtune.support.units import readable_seconds
 
 from hushtune.cli.answers import AsJson, Top, identify_all, require_a_clip
 from hushtune.cli.output import require_artifact, say
@@ -21,10 +19,11 @@ from hushtune.cli.remotely import (
     connect,
     identify_remotely,
 )
+from hushtune.support.errors import ConfigError
+from hushtune.support.units import readable_seconds
 
 if TYPE_CHECKING:
     from hushtune.fhe.answer import Answer
-
     from hushtune.recognizer import Recognizer
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from hushtune.support.units import readable_bytes, readable_seconds
 
 from hushtune.cli.output import console, require_artifact
+from hushtune.support.units import readable_bytes, readable_seconds
 
 if TYPE_CHECKING:
     from hushtune.fhe.manifest import Manifest

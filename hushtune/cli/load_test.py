@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.support.units import readable_bytes
 
 from hushtune.cli.output import console, require_artifact, say
+from hushtune.support.units import readable_bytes
 
 
 def load_test(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console
+
 from hushtune.support.errors import ArtifactError, RunError
 from hushtune.support.text import printable
-from rich.console import Console
 
 if TYPE_CHECKING:
     from hushtune.configs.schema import Config

@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from hushtune.support.units import readable_bytes
 
 from hushtune.cli.output import say
 from hushtune.client.address import Address, check_token, public_key
+from hushtune.support.units import readable_bytes
 
 if TYPE_CHECKING:
+    from hushtune.client import Progress, RemoteClient
     from hushtune.fhe.answer import Answer
     from hushtune.fhe.client import Clip
-
-    from hushtune.client import Progress, RemoteClient
 
 Token = Annotated[
     str | None,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import console
+from hushtune.support.errors import ConfigError
 
 if TYPE_CHECKING:
     from hushtune.eval.report.compare import Difference
@@ -48,7 +48,6 @@ def write(
     Example: [bold]hushtune report write runs/corpus/evaluation docs/reference/RESULTS.md[/bold]
     """
     from hushtune.eval.report.build import read_report
-
     from hushtune.evaluate import publish
 
     publish(read_report(report), page, readme)

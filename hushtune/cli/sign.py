@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from hushtune.support.errors import ConfigError
 
 from hushtune.cli.output import console, say
+from hushtune.support.errors import ConfigError
 
 
 def sign(

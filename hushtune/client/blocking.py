@@ -5,13 +5,13 @@ from os import PathLike
 from typing import TYPE_CHECKING, TypeVar
 
 from anyio.from_thread import start_blocking_portal
-from hushtune.fhe.answer import Answer
-from hushtune.support.errors import ServiceError
 
 from hushtune.client.answers import ServiceInfo
 from hushtune.client.keys import Renewal
 from hushtune.client.progress import Listener
 from hushtune.client.remote import AsyncRemoteClient
+from hushtune.fhe.answer import Answer
+from hushtune.support.errors import ServiceError
 
 if TYPE_CHECKING:
     from hushtune.fhe.client import Client, Clip

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hushtune.support import strict_json
-from hushtune.support.errors import KeyFileError
-from hushtune.support.files import replacing
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hushtune.client.answers import DAY_SECONDS, Id
+from hushtune.support import strict_json
+from hushtune.support.errors import KeyFileError
+from hushtune.support.files import replacing
 
 if TYPE_CHECKING:
     from hushtune.fhe.client import Client

@@ -4,9 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hushtune.support.errors import ArtifactError
-
 from hushtune.client.transport import Transport
+from hushtune.support.errors import ArtifactError
 
 if TYPE_CHECKING:
     from hushtune.fhe.client import Client

@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from hushtune.fhe.answer import Answer
-from hushtune.fhe.costs import QueryCosts
-from hushtune.support.errors import ServiceError
-from hushtune.support.timing import timed
 
 from hushtune.client.address import Address, check_pin, check_token, public_key
 from hushtune.client.answers import KeyAnswer, QueryAccepted, QueryAnswer, ServiceInfo
@@ -27,7 +23,11 @@ from hushtune.client.keys import Renewal, ServiceKeys
 from hushtune.client.parts import Parts
 from hushtune.client.progress import Listener, Progress
 from hushtune.client.transport import Refused, Reply, Transport
+from hushtune.fhe.answer import Answer
+from hushtune.fhe.costs import QueryCosts
 from hushtune.folders import cache_folder, data_folder
+from hushtune.support.errors import ServiceError
+from hushtune.support.timing import timed
 
 if TYPE_CHECKING:
     from hushtune.fhe.client import Client, Clip

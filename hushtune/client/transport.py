@@ -16,14 +16,14 @@ from urllib.request import getproxies
 
 import anyio
 import httpx
-from hushtune.support import strict_json
-from hushtune.support.errors import ServiceError
-from hushtune.support.text import printable
 from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from hushtune.client.address import Address
 from hushtune.client.answers import ErrorAnswer, Problem
+from hushtune.support import strict_json
+from hushtune.support.errors import ServiceError
+from hushtune.support.text import printable
 
 ATTEMPTS = 6
 """How often a request whose connection breaks is tried."""

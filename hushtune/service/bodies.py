@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import Request
-from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID, KINDS, MAGIC, Envelope
-from hushtune.support.errors import ProtocolError
 from starlette.requests import ClientDisconnect
 
+from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID, KINDS, MAGIC, Envelope
 from hushtune.service.errors import Refusal, disk_full
 from hushtune.service.records import free_bytes
 from hushtune.service.settings import ServiceSettings
+from hushtune.support.errors import ProtocolError
 
 WRITE_BYTES = 1 << 20
 OCTETS = "application/octet-stream"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from hushtune.support.errors import ServiceError
 from numpy.typing import NDArray
 
 from hushtune.client import AsyncRemoteClient
+from hushtune.support.errors import ServiceError
 
 NOISE_SECONDS, NOISE_RATE_HZ = 10, 16_000
 SAMPLE_EVERY = 0.2

@@ -10,8 +10,6 @@ from pathlib import Path
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.envelope import DIGEST, HEADER_BYTES, KEY_ID
 from hushtune.fhe.envelope import digest_of as digest_of_envelope
-from hushtune.support.errors import ServiceError
-
 from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal, disk_full, keys_needed, keys_not_used
 from hushtune.service.logs import note
@@ -21,6 +19,7 @@ from hushtune.service.settings import ServiceSettings
 from hushtune.service.store import Store
 from hushtune.service.worker import CheckKeys, Failure, RunQuery, WorkerSettings
 from hushtune.service.workers import Workers, threads_per_worker
+from hushtune.support.errors import ServiceError
 
 LINGER_SECONDS = CLOSING_SECONDS = 10.0
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from hushtune.fhe.artifact import Artifact
-from hushtune.support.errors import ConfigError
 from pydantic import ValidationError
 
+from hushtune.fhe.artifact import Artifact
 from hushtune.listening import listen
 from hushtune.service.api import create_app
 from hushtune.service.clients import Proxies
@@ -21,6 +20,7 @@ from hushtune.service.connections import BACKLOG, Limits, allowed_connections, b
 from hushtune.service.logs import configure_logs, note
 from hushtune.service.queries import Queries
 from hushtune.service.settings import ServiceSettings
+from hushtune.support.errors import ConfigError
 
 CLOSING_SECONDS = 10
 

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from hushtune.configs.schema import Settings
 from pydantic import Field, field_validator
 
+from hushtune.configs.schema import Settings
 from hushtune.folders import data_folder
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -18,8 +18,6 @@ import sqlite3
 import time
 from pathlib import Path
 
-from hushtune.support.errors import ServiceError
-
 from hushtune.service.clients import Client
 from hushtune.service.database import Database
 from hushtune.service.errors import Refusal, unknown_key
@@ -33,6 +31,7 @@ from hushtune.service.records import (
     digest_of,
     new_id,
 )
+from hushtune.support.errors import ServiceError
 
 HOUR_SECONDS = 3600
 _TURNS = """

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hushtune.fhe.envelope import HEADER_BYTES
-from hushtune.support.errors import HushtuneError, ProtocolError
-
 from hushtune.service.errors import is_disk_full
+from hushtune.support.errors import HushtuneError, ProtocolError
 
 if TYPE_CHECKING:
     from hushtune.fhe.server import EvaluationKeys
@@ -99,7 +98,6 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings):
         from hushtune.fhe.server import Server
-
         from hushtune.service.layout import Layout
 
         self.settings = settings

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from hushtune.configs.loading import (
     _models_in,
     dump_config,

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from hushtune.configs import schema
 from hushtune.configs.loading import PACKAGE_FOLDER
 from hushtune.configs.reference import config_reference

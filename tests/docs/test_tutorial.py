@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from hushtune.configs.loading import PACKAGE_FOLDER, read_yaml
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from hushtune.eval.intervals import curve_over_tracks, share_over_tracks, wilson
 from hushtune.eval.metrics import auroc
 

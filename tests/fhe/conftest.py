@@ -1,6 +1,7 @@
 """Both sides of each module's own artifact."""
 
 import pytest
+
 from hushtune.fhe.client import Client
 from hushtune.fhe.server import Server
 

@@ -3,6 +3,7 @@ import re
 import shutil
 
 import pytest
+
 from hushtune.fhe.artifact import Artifact, read_manifest
 from hushtune.fhe.client import Client
 from hushtune.fhe.server import Server

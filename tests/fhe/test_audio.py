@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hushtune.configs.loading import parse_config
 from hushtune.fhe.client import Client
 from hushtune.fhe.diagram import LEFT, draw_pipeline

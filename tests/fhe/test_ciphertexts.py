@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from hushtune.fhe.ciphertexts import (
     Frame,
     find_blobs,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.ciphertexts import truncated_bytes
 from hushtune.fhe.client import Client
 from hushtune.fhe.server import Server
-from hushtune.support.errors import KeyFileError, ProtocolError
-
 from hushtune.recognizer import Recognizer
+from hushtune.support.errors import KeyFileError, ProtocolError
 
 
 @pytest.fixture(scope="module")

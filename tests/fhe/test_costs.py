@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from hushtune.fhe.costs import QueryCosts, measure_query, median_costs
 
 

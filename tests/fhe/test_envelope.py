@@ -1,4 +1,5 @@
 import pytest
+
 from hushtune.fhe.envelope import Envelope
 from hushtune.support.errors import ProtocolError
 

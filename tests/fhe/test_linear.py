@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from hushtune.fhe.client import MOST_PENDING, Client
 from hushtune.fhe.envelope import KEY_ID, Envelope
 from hushtune.fhe.export.calibrate import HEADROOM

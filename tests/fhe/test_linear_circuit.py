@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+
 from hushtune.fhe.artifact import read_manifest
 from hushtune.fhe.circuit import LINEAR, Circuit
 from hushtune.fhe.envelope import Envelope

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, numbers_of
 
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
+
 from hushtune.fhe.encryption import Bootstrap, Encryption, KeySwitch, Values
 from hushtune.fhe.parameters import GLWE_SHAPES, VARIANCES
 from hushtune.support.errors import ArtifactError
-from pydantic import ValidationError
 
 SLOPE, BIAS = -0.025696778711484593, 2.675931372549016
 """Of Concrete's curve for 128 bits of security: log2 of the least deviation by dimension."""

@@ -8,12 +8,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hushtune.fhe import signing
-from hushtune.fhe.manifest import Manifest
-from hushtune.support.errors import ArtifactError, KeyFileError
 from typer.testing import CliRunner
 
 from hushtune.cli import commands
+from hushtune.fhe import signing
+from hushtune.fhe.manifest import Manifest
+from hushtune.support.errors import ArtifactError, KeyFileError
 
 OTHER_ID = bytes(range(32))
 

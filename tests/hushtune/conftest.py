@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from hushtune.fhe.client import Client
 from hushtune.fhe.envelope import Envelope
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import soundfile
-from hushtune.support.errors import ServiceError
 from typer.testing import CliRunner
 
 from hushtune import cli
+from hushtune.support.errors import ServiceError
 
 COMMANDS = [
     *("identify", "listen", "app", "info"),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hushtune.configs.loading import parse_config
 from typer.testing import CliRunner
 
 from hushtune import cli
+from hushtune.configs.loading import parse_config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

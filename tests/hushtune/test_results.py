@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from hushtune.eval.report.build import read_report
 from hushtune.eval.report.markdown import headline, render
-
 from hushtune.evaluate import BEGIN, END, readme_part, report_schema
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
+
 from hushtune.model.audio import read_audio, read_clip
 from hushtune.support.errors import AudioError
 

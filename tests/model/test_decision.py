@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from hushtune.model.decision import Decision, logit_features
 
 DECISION = Decision((2.0, 1.0, -1.0, -0.5), -3.0, 0.5)

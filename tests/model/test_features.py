@@ -3,6 +3,7 @@ import time
 import numpy as np
 import pytest
 import soxr
+
 from hushtune.configs.schema import MelSpectrum, ModulationSpectrum, RawSamples, SignalSettings
 from hushtune.model.features import (
     load_front_end,

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from pydantic import ValidationError
+
 from hushtune.configs.schema import (
     ConvLayer,
     DenseLayer,
@@ -8,7 +10,6 @@ from hushtune.configs.schema import (
     PoolLayer,
 )
 from hushtune.model.network import AccumulatorRounding, Network
-from pydantic import ValidationError
 
 SHAPE = (3, 16, 8)
 CONV = ConvLayer(kind="conv", channels=4, kernel=(8, 8), stride=(4, 1))

@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from hushtune.support.arrays import read_array
 from hushtune.support.errors import ArrayFileError
 

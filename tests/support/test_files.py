@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+
 from hushtune.support.files import create_exclusively, replacing
 
 SIZE = 200_000

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hushtune.fhe.export.artifact import build
 from hushtune.fhe.export.execution import execute
 from hushtune.fhe.server import Server

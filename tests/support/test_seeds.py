@@ -1,4 +1,5 @@
 import numpy as np
+
 from hushtune.support.seeds import Stream
 
 

@@ -2,9 +2,10 @@ import json
 import time
 
 import pytest
-from hushtune.support.strict_json import loads
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hushtune.support.strict_json import loads
 
 VALUES = st.recursive(
     st.none()

@@ -1,4 +1,5 @@
 import pytest
+
 from hushtune.support.text import is_plain, plain, printable
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from hushtune.support.units import readable_bytes, readable_seconds
 
 

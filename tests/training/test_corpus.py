@@ -1,6 +1,7 @@
 """The real corpus, where it lies beside the project."""
 
 import pytest
+
 from hushtune.configs.loading import load_config
 from hushtune.model.audio import read_audio
 from hushtune.training.data.catalogue import list_tracks

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
+
 from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_calibration_clips
 from hushtune.training.data.pool import ExamplePool
 from hushtune.training.ridge import LOGIT_SCALE, fit_ridge
-from sklearn.linear_model import Ridge
 
 
 def fit(images, labels, classes, ridge, teachers=None, parts=(0,), inputs=None):

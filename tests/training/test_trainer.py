@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+
 from hushtune.configs.loading import dump_config
 from hushtune.configs.schema import SplitSettings
 from hushtune.support.errors import CatalogueError, RunError

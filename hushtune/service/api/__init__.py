@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from hushtune.fhe.artifact import Artifact
 from starlette.types import ASGIApp
 
 import hushtune
+from hushtune.fhe.artifact import Artifact
 from hushtune.service.api import artifact as artifact_endpoints
 from hushtune.service.api import keys, operation, queries
 from hushtune.service.api.context import ClientPart, Service

@@ -9,16 +9,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
 from hushtune.fhe import signing
 from hushtune.fhe.artifact import Artifact
-from hushtune.support.errors import ServiceError
-
 from hushtune.service.bodies import Places
 from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal
 from hushtune.service.logs import note
 from hushtune.service.queries import Queries
 from hushtune.service.tokens import Tokens
+from hushtune.support.errors import ServiceError
 
 
 @dataclass(frozen=True)

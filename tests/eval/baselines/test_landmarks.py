@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from hushtune.eval.baselines.landmarks import (
     FRAME_SECONDS,
     LandmarkIndex,

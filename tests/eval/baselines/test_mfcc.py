@@ -2,6 +2,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
+
 from hushtune.eval.baselines.mfcc import COEFFICIENTS, MfccVote, mfcc_windows
 from hushtune.training.data.composer import SAMPLE_RATE, compose
 

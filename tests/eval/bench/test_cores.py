@@ -1,4 +1,5 @@
 import pytest
+
 from hushtune.eval.bench.cores import extrapolated, seconds_by_cores
 from hushtune.support.errors import RunError
 

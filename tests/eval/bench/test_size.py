@@ -3,6 +3,7 @@ import os
 import time
 
 import pytest
+
 from hushtune.eval.bench.size import measure_costs
 from hushtune.support.errors import ConfigError
 

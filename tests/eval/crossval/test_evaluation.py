@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from hushtune.configs.loading import dump_config, parse_config
 from hushtune.configs.schema import FoldSettings
 from hushtune.eval.baselines.landmarks import LandmarkIndex, near_duplicates
@@ -21,6 +22,7 @@ from hushtune.eval.crossval.references import prepare_references
 from hushtune.eval.crossval.sample import encrypted_sample, fold_clips
 from hushtune.eval.predictions import is_main
 from hushtune.eval.report.build import read_report
+from hushtune.evaluate import evaluate
 from hushtune.support.errors import CatalogueError, ConfigError, RunError
 from hushtune.training import trainer
 from hushtune.training.data.clips import ClipRenderer
@@ -28,8 +30,6 @@ from hushtune.training.data.pool import ExamplePool
 from hushtune.training.data.sounds import split_sounds
 from hushtune.training.data.track import Track
 from hushtune.training.run import Run
-
-from hushtune.evaluate import evaluate
 
 FOLDS = 3
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+
 from hushtune.configs.schema import Config
 from hushtune.eval.baselines.landmarks import Landmarks
 from hushtune.eval.crossval.crossvalidation import Plan
@@ -16,13 +17,12 @@ from hushtune.eval.report import build as reports
 from hushtune.eval.report.compare import compare
 from hushtune.eval.report.markdown import headline, render
 from hushtune.eval.report.plots import draw_all
+from hushtune.evaluate import BEGIN, END, publish, readme_part, report_schema
 from hushtune.support.errors import ConfigError, RunError
 from hushtune.training.data.clips import TestClip
 from hushtune.training.data.split import Split
 from hushtune.training.data.track import Track
 from hushtune.training.run import Run
-
-from hushtune.evaluate import BEGIN, END, publish, readme_part, report_schema
 
 SONGS, STRANGERS, FOLDS = 8, 4, 3
 RATIOS = (0.0, 10.0)

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import yaml
+
 from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
 from hushtune.eval.sweep.frontier import best, read_sweep, render, write_sweep
 from hushtune.eval.sweep.schema import SweepResult

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from hushtune.fhe.artifact import MANIFEST, file_hashes, read_manifest
 from hushtune.fhe.export import artifact as exporting
 from hushtune.fhe.export.artifact import build, export

@@ -2,6 +2,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+
 from hushtune.fhe.artifact import read_manifest
 from hushtune.fhe.export.card import UNSTATED, model_card
 

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
+
 from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.export.artifact import export
 from hushtune.fhe.export.number import NumberCircuit, fit_number
 from hushtune.fhe.number import BASE, TOP, Number, classes_of, numbers_of
 from hushtune.model.network import network_logits
+from hushtune.recognizer import Recognizer
+from hushtune.service.layout import Layout
 from hushtune.support.errors import ProtocolError
 from hushtune.training.data.clips import clip_images, list_test_clips
 from hushtune.training.run import Run
-from pydantic import TypeAdapter
-
-from hushtune.recognizer import Recognizer
-from hushtune.service.layout import Layout
 
 
 @pytest.mark.parametrize("l1_norm", [False, True], ids=["", "norm"])

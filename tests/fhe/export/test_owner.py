@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.export.owner import CALIBRATION, NETWORK, load_calibration, load_network
 from hushtune.support.errors import ArtifactError

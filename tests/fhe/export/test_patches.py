@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from concrete import fhe
+
 from hushtune.fhe.export import patches
 from hushtune.fhe.export.patches import BLOCK_INPUTS as INPUTS
 from hushtune.fhe.export.patches import blocked_products, patched, step_between

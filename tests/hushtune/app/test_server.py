@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.app.server import CLIPS_AT_ONCE, HEADER, STATIC, create_app
+from hushtune.support.errors import ServiceError
 
 OWN = {HEADER: "1"}
 

@@ -1,10 +1,10 @@
 """Addresses, and whom a token may be sent to."""
 
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.client import RemoteClient
 from hushtune.client.address import Address
+from hushtune.support.errors import ServiceError
 
 
 @pytest.mark.parametrize(

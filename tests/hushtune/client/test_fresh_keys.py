@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hushtune.fhe import signing
-from hushtune.fhe.envelope import KEY_ID
-from hushtune.support.errors import ArtifactError
 
 from hushtune.client import AsyncRemoteClient, RemoteClient
+from hushtune.fhe import signing
+from hushtune.fhe.envelope import KEY_ID
 from hushtune.folders import data_folder
+from hushtune.support.errors import ArtifactError
 
 
 @pytest.fixture(scope="module")

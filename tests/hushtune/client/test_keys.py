@@ -6,9 +6,9 @@ import secrets
 from pathlib import Path
 
 import pytest
-from hushtune.support.errors import KeyFileError
 
 from hushtune.client.keys import Renewal, ServiceKeys
+from hushtune.support.errors import KeyFileError
 
 ARTIFACT = b"a" * 32
 

@@ -12,6 +12,8 @@ import zipfile
 
 import numpy as np
 import pytest
+
+from hushtune.client.part import LARGEST_BYTES, keep_part, read_part
 from hushtune.configs.schema import FheSettings, ModulationSpectrum, NetworkSettings, SignalSettings
 from hushtune.fhe.answer import Song
 from hushtune.fhe.client import Client
@@ -27,8 +29,6 @@ from hushtune.fhe.parameters import VARIANCES
 from hushtune.model.decision import Decision
 from hushtune.model.features import make_front_end
 from hushtune.support.errors import ArtifactError, HushtuneError
-
-from hushtune.client.part import LARGEST_BYTES, keep_part, read_part
 
 URL = "http://tunes.example"
 FUZZED = 10_000

@@ -8,13 +8,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hushtune.fhe import signing
-from hushtune.fhe.artifact import Artifact
-from hushtune.support.errors import ArtifactError, ServiceError
 
 from hushtune.client import RemoteClient
 from hushtune.client.address import public_key
 from hushtune.client.parts import Parts
+from hushtune.fhe import signing
+from hushtune.fhe.artifact import Artifact
+from hushtune.support.errors import ArtifactError, ServiceError
 
 
 @pytest.fixture

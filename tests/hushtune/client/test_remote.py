@@ -14,15 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hushtune.fhe.client import Client
-from hushtune.fhe.envelope import KEY_ID
-from hushtune.support.errors import AudioError, KeyFileError, ServiceError
 
 from hushtune.client import AsyncRemoteClient, RemoteClient
 from hushtune.client.address import Address
 from hushtune.client.keys import Renewal, ServiceKeys
 from hushtune.client.transport import Transport
+from hushtune.fhe.client import Client
+from hushtune.fhe.envelope import KEY_ID
 from hushtune.folders import cache_folder, data_folder
+from hushtune.support.errors import AudioError, KeyFileError, ServiceError
 
 ROOT = Path(__file__).parents[3]
 

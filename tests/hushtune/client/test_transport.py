@@ -8,10 +8,10 @@ import time
 import zlib
 
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.client import RemoteClient
 from hushtune.client.transport import LARGEST_JSON_BYTES
+from hushtune.support.errors import ServiceError
 
 INFO = {
     "service": "hushtune",

@@ -8,10 +8,10 @@ import hashlib
 import os
 
 from fastapi import Request
-from hushtune.fhe.envelope import HEADER_BYTES, Envelope
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hushtune.fhe.envelope import HEADER_BYTES, Envelope
 from hushtune.service.bodies import read_query, save_keys
 from hushtune.service.errors import Refusal
 from hushtune.service.layout import Layout

@@ -5,6 +5,7 @@ import sqlite3
 import numpy as np
 import pytest
 import torch
+
 from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.server import Server
 from hushtune.model.network import network_logits

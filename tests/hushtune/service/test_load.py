@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.service.load import measure_load
+from hushtune.support.errors import ServiceError
 
 QUERIES = int(os.environ.get("HUSHTUNE_LOAD_QUERIES", "60"))
 

@@ -22,11 +22,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from starlette.responses import Response
+
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.envelope import Envelope
 from hushtune.fhe.server import Server
-from starlette.responses import Response
-
 from hushtune.service.api.context import ClientPart
 from hushtune.service.bodies import Places
 from hushtune.service.clients import Client

@@ -7,13 +7,13 @@ import subprocess
 import time
 
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.service.clients import Client
 from hushtune.service.errors import Refusal
 from hushtune.service.instance import note_process, sweep_shared_memory
 from hushtune.service.records import StoreLimits
 from hushtune.service.store import Store
+from hushtune.support.errors import ServiceError
 
 ARTIFACT = "a" * 64
 BLOCK = 4096

@@ -3,9 +3,9 @@
 import stat
 
 import pytest
-from hushtune.support.errors import ServiceError
 
 from hushtune.service.tokens import Tokens, add_token
+from hushtune.support.errors import ServiceError
 
 
 def test_tokens_name_their_clients(tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from hushtune.configs.schema import AugmentSettings, Config, FoldSettings
 from hushtune.support.errors import CatalogueError
 from hushtune.training.data.augment import (

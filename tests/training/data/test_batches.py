@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from hushtune.configs.schema import MelSpectrum, SignalSettings, TrainingSettings
 from hushtune.model.features import make_front_end
 from hushtune.training.data.batches import BatchMaker

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+
 from hushtune.configs.loading import parse_config
 from hushtune.configs.schema import CsvCatalogue, FmaCatalogue, FolderCatalogue
 from hushtune.support.errors import CatalogueError

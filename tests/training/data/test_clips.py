@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from hushtune.configs.schema import FoldSettings
 from hushtune.training.data import clips as clips_module
 from hushtune.training.data.clips import (

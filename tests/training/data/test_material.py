@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from hushtune.configs.schema import ModulationSpectrum, RawSamples
 from hushtune.training.data.material import Samples, material_of
 from hushtune.training.data.remix import AudioRemix

@@ -1,4 +1,5 @@
 import pytest
+
 from hushtune.configs.schema import Config, FoldSettings
 from hushtune.support.errors import CatalogueError
 from hushtune.training.data.segments import RING_SECONDS, clip_seconds, held_out, training_spans

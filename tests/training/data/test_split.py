@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from hushtune.configs.schema import SplitSettings
 from hushtune.support.errors import CatalogueError, RunError
 from hushtune.training.data.split import Split, split_tracks

@@ -1,1 +1,0 @@
-"""Not shipped: it only lets editors follow the relative imports between the rooms."""
