@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from ..support.errors import AudioError
+from .decoding import FORMATS, LOUDEST_SAMPLE, decode, mix
 
-SUFFIXES = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 MIN_CLIP_SECONDS = 1.0
 MAX_CLIP_SECONDS = 20.0
 SILENCE_DBFS = -70.0
@@ -24,7 +23,7 @@ def read_audio(
     """Decode the beginning of an audio file.
 
     Args:
-        path: WAV, FLAC, OGG (Vorbis, Opus) or MP3 file.
+        path: of a file that FFmpeg decodes.
         sample_rate: sample rate of the result in Hz.
         max_seconds: read no more than this from the start; None for the whole file.
 
@@ -32,30 +31,20 @@ def read_audio(
         Mono samples, float32 [n], full scale at +-1.
 
     Raises:
-        AudioError: no such file, an empty file, or no audio that libsndfile can decode.
+        AudioError: no such file, an empty file, or no audio that can be decoded.
     """
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: no such file. Give the path of a WAV, FLAC, OGG or MP3 file.")
+        raise AudioError(f"{path}: no such file. Give the path of an audio file.")
     if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty. Expected WAV, FLAC, OGG or MP3 audio.")
-    try:
-        with soundfile.SoundFile(path) as file:
-            frames = -1 if max_seconds is None else round(max_seconds * file.samplerate)
-            samples = file.read(frames, dtype="float32", always_2d=True)
-            source_rate = file.samplerate
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: not audio that can be decoded. "
-            "Expected WAV, FLAC, OGG or MP3; convert other formats first."
-        ) from error
-    return to_mono(samples, source_rate, sample_rate, name=str(path))
+        raise AudioError(f"{path}: the file is empty. Expected {FORMATS}.")
+    return decode(path, sample_rate, max_seconds=max_seconds).samples
 
 
 def to_mono(
     samples: NDArray[np.floating[Any]], source_rate: int, sample_rate: int, *, name: str
 ) -> NDArray[np.float32]:
-    """Average channels and resample.
+    """Put channels together and resample.
 
     Args:
         samples: float [n] or [n, channels].
@@ -75,9 +64,12 @@ def to_mono(
             f"{name}: shape={samples.shape}, sample_rate={source_rate}. "
             "Expected samples [n] or [n, channels] and a positive sample rate in Hz."
         )
-    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{name}: holds samples that are not finite numbers. Export it again.")
+    if not np.isfinite(samples).all() or np.abs(samples).max(initial=0) > LOUDEST_SAMPLE:
+        raise AudioError(
+            f"{name}: holds samples that are not finite numbers, or far beyond full scale. "
+            "Export it again."
+        )
+    mono = samples if samples.ndim == 1 else mix(samples.T)
     return np.ascontiguousarray(resample(mono, source_rate, sample_rate))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
-ANALYSIS = ("numpy", "scipy", "soundfile", "soxr")
+ANALYSIS = ("numpy", "scipy", "av", "soxr")
 """Libraries that decode, resample and analyse audio."""
 AUGMENTATION = (*ANALYSIS, "torch", "torchaudio")
 """Those, and what augments it."""

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from hushtune.client import AsyncRemoteClient, Progress
 from hushtune.fhe.answer import Answer
 from hushtune.fhe.client import Client
-from hushtune.model.audio import SUFFIXES, read_clip
+from hushtune.model.audio import read_clip
+from hushtune.model.decoding import SUFFIXES
 from hushtune.model.features import MelPower
 from hushtune.support.errors import HushtuneError
 

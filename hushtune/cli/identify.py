@@ -40,7 +40,7 @@ def identify(
         Path, typer.Argument(help="Folder of an artifact; with --server, the first clip.")
     ],
     clips: Annotated[
-        list[Path] | None, typer.Argument(help="Audio files: WAV, FLAC, OGG or MP3.")
+        list[Path] | None, typer.Argument(help="Audio files, or videos with sound.")
     ] = None,
     fhe: Annotated[
         FheMode,

@@ -16,7 +16,7 @@ from ...configs.schema import (
     FolderCatalogue,
     JoinedCatalogue,
 )
-from ...model.audio import SUFFIXES
+from ...model.decoding import SUFFIXES
 from ...support.errors import AudioError, CatalogueError
 from .composer import compose_catalogue
 from .track import Track

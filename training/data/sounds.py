@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ...configs.schema import Config
-from ...model.audio import SUFFIXES, read_audio
+from ...model.audio import read_audio
+from ...model.decoding import SUFFIXES
 from ...support.arrays import Array
 from ...support.errors import AudioError, CatalogueError
 from ...support.seeds import Stream

@@ -230,7 +230,7 @@ async function take(file) {
     await context.close();
     return identify(wav(audio.getChannelData(0), audio.sampleRate), "decoded.wav");
   } catch {
-    problem(`${file.name}: not audio that can be decoded. Use WAV, FLAC, OGG or MP3.`);
+    problem(`${file.name}: not audio that can be decoded. Use a common audio format.`);
   }
 }
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from hushtune.eval.crossval.sample import encrypted_sample, fold_clips
 from hushtune.eval.predictions import is_main
 from hushtune.eval.report.build import read_report
 from hushtune.evaluate import evaluate
+from hushtune.model import audio
 from hushtune.support.errors import CatalogueError, ConfigError, RunError
 from hushtune.training import trainer
 from hushtune.training.data.clips import ClipRenderer
@@ -154,14 +154,13 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
     settings["fold"] = {"protocol": "conditions", "number": 1, "of": 3}
     config = parse_config(settings, name="leaks", folder=tmp_path)
     opened = []
-    real = soundfile.SoundFile
+    real = audio.decode
 
-    def watched(file, *args, **kwargs):
-        if isinstance(file, str | Path):  # a codec works in memory
-            opened.append(str(file))
-        return real(file, *args, **kwargs)
+    def watched(path, *args, **kwargs):
+        opened.append(str(path))
+        return real(path, *args, **kwargs)
 
-    monkeypatch.setattr("hushtune.model.audio.soundfile.SoundFile", watched)
+    monkeypatch.setattr(audio, "decode", watched)
     run = Run.create(config)
     trainer.prepare_split(run, print)
     opened.clear()  # checking the catalogue decodes every track, to see whether it can be
