@@ -8,7 +8,7 @@ from hushtune.configs.loading import PACKAGE_FOLDER, dump_config, load_config
 from hushtune.eval.sweep.frontier import best, read_sweep, render, write_sweep
 from hushtune.eval.sweep.schema import SweepResult
 from hushtune.eval.sweep.settings import load_sweep
-from hushtune.eval.sweep.sweep import run_sweep
+from hushtune.eval.sweep.sweep import run_sweep, variant_digest
 from hushtune.support.errors import CompileError, ConfigError
 
 REPORTS = {
@@ -203,8 +203,14 @@ def test_the_named_configurations_are_variants_of_the_corpus_sweep(name, of):
 def test_published_variants_have_the_settings_of_their_sweep(name):
     sweep = load_sweep(PACKAGE_FOLDER / "sweeps" / f"{name}.yaml")
     published = read_sweep(REPORTS[name])
-    everything = run_sweep(sweep, published=published, announce=[].append)
-    assert everything.variants == published.variants, "none would be measured again"
+    digests = {
+        variant.name: variant_digest(
+            config, variant.encrypted_clips or sweep.file.encrypted_clips, sweep.file.cores
+        )
+        for variant, config in sweep.variants
+    }
+    told = {variant.name: variant.digest for variant in published.variants}
+    assert digests == told, "none would be measured again"
     assert REPORTS[name].read_text("utf-8") == render(
         published, f"{REPORTS[name].stem.lower()}/frontier.png"
     )
