@@ -8,7 +8,8 @@ standardised, and the winner's share of the votes tells unknown songs.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import lru_cache, partial
 from tempfile import TemporaryDirectory
@@ -67,6 +68,19 @@ def mfcc_windows(wave: Floats, sample_rate: int) -> NDArray[np.float32]:
     return means
 
 
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Undo what Concrete ML's converter (Hummingbird) does: torch on all cores for the process.
+
+    Training that follows would give other weights than in a process of its own.
+    """
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @dataclass(frozen=True)
 class EncryptedVotes:
     """What clips gave in real FHE.
@@ -115,7 +129,7 @@ class MfccVote:
             raise ValueError(f"songs={songs}: expected labels of three songs or more.")
         self._mean = features.mean(0, dtype=np.float64)
         self._deviation = features.std(0, dtype=np.float64) + 1e-6
-        with warnings.catch_warnings():
+        with _torch_threads_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             # Concrete ML names an argument that scikit-learn wants left out
             warnings.simplefilter("ignore", FutureWarning)
@@ -153,7 +167,7 @@ class MfccVote:
         Args:
             features: a sample that shows the ranges of values, float [rows, 20].
         """
-        with warnings.catch_warnings():
+        with _torch_threads_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.model.compile(self._standardise(features))
 

@@ -53,6 +53,7 @@ def test_docstrings_name_every_argument(name):
             assert documented, f"{title}: {argument.name} is not documented"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", DOCS, tmp_path],

@@ -12,6 +12,7 @@ from hushtune.model.network import network_logits
 from hushtune.training.data.clips import clip_images, list_test_clips
 from hushtune.training.trainer import train
 
+pytestmark = pytest.mark.slow
 SETTINGS = {
     "name": "audio",
     "spectrum": {"kind": "samples", "rate_hz": 2000, "block": 200},

@@ -2,6 +2,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
+import torch
 
 from hushtune.eval.baselines.mfcc import COEFFICIENTS, MfccVote, mfcc_windows
 from hushtune.training.data.composer import SAMPLE_RATE, compose
@@ -55,6 +56,15 @@ def test_songs_are_learnt_and_named(vote):
     assert top[:, 0].tolist() == CLASSES
     assert all(len(set(row)) == 3 and set(row) <= set(CLASSES) for row in top.tolist())
     assert score == pytest.approx(1.0, abs=0.01)
+
+
+def test_fitting_leaves_the_threads_of_other_training_alone(features, monkeypatch):
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 3)
+    before = torch.get_num_threads()
+    vote = MfccVote().fit(features, np.repeat(CLASSES, 60))
+    assert torch.get_num_threads() == before
+    vote.compile(features)
+    assert torch.get_num_threads() == before
 
 
 def test_score_is_the_share_of_votes(vote):

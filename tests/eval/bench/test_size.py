@@ -20,6 +20,7 @@ def measured(tiny_config, tmp_path_factory):
     return folder, rows
 
 
+@pytest.mark.slow
 def test_rows_are_plausible(measured):
     _, rows = measured
     small, *large = rows
@@ -39,6 +40,7 @@ def test_rows_are_plausible(measured):
     )
 
 
+@pytest.mark.slow
 def test_a_peak_of_memory_is_the_roles_own(measured):
     """Not that of the process which started it, as ru_maxrss would be."""
     _, rows = measured
@@ -54,6 +56,7 @@ def test_without_look_ups_concretes_own_code_is_timed_beside(tiny_config, tmp_pa
     assert 0 < row.compute_seconds < 60 and 0 < row.concrete_seconds < 60
 
 
+@pytest.mark.slow
 def test_only_rows_stay_in_the_folder(measured):
     folder, rows = measured
     files = list(folder.iterdir())

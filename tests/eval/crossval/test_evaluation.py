@@ -54,6 +54,7 @@ def evaluated(config):
     return config.runs / config.name / "evaluation", report
 
 
+@pytest.mark.slow
 def test_one_call_gives_everything(evaluated):
     folder, report = evaluated
     assert read_report(folder) == report
@@ -76,6 +77,7 @@ def test_one_call_gives_everything(evaluated):
     assert all(agreement.same_answer.value > 0.5 for agreement in conditions.agreements)
 
 
+@pytest.mark.slow
 def test_going_on_with_a_finished_evaluation_changes_nothing(evaluated, config):
     folder, report = evaluated
     before = {path: path.stat().st_mtime_ns for path in (folder / "folds").iterdir()}
@@ -88,11 +90,13 @@ def test_going_on_with_a_finished_evaluation_changes_nothing(evaluated, config):
     assert alone.protocols == report.protocols[1:], "a protocol's folds are there for other plans"
 
 
+@pytest.mark.slow
 def test_another_evaluation_in_the_same_folder_is_refused(evaluated, config):
     with pytest.raises(ConfigError, match="encrypted_clips differ"):
         evaluate(config, folds=FOLDS, protocols=["conditions", "halves"], fhe_clips=1)
 
 
+@pytest.mark.slow
 def test_a_trained_run_is_evaluated_as_it_is(tiny_run, tmp_path):
     before = tiny_run.path("quantized.pt").stat().st_mtime_ns
     report = evaluate(
@@ -107,6 +111,7 @@ def test_a_trained_run_is_evaluated_as_it_is(tiny_run, tmp_path):
     assert tiny_run.path("quantized.pt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_to_the_same_report(evaluated, config, tmp_path):
     path = tmp_path / "killed.yaml"
     path.write_text(dump_config(config))

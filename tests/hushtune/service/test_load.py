@@ -30,6 +30,7 @@ def test_memory_stays_flat_over_many_queries(tiny_artifact):
     assert row.growth_bytes < QUERIES * response_bytes / 2, "about as if responses were kept"
 
 
+@pytest.mark.slow
 def test_a_table_for_several_numbers_of_clients(tiny_artifact):
     command = [sys.executable, "-m", "hushtune", "load-test", str(tiny_artifact), "--json"]
     done = subprocess.run(
