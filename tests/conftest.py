@@ -49,7 +49,7 @@ TINY = {
     "spectrum": {"kind": "modulation", "window_seconds": 2, "bins": 4, "distances": [1]},
     "augment": {"speed_percent": 0.5, "reverb": 0.3, "codec": 0.1, "test_snr_db": [10, 20]},
     "network": {
-        "layers": [{"kind": "conv", "channels": 6, "kernel": [16, 4], "stride": [4, 1]}],
+        "layers": [{"kind": "conv", "channels": 6, "kernel": [16, 4], "stride": [8, 1]}],
         "input_bits": 4,
         "head_bits": 3,
         "rounding_bits": 5,

@@ -35,7 +35,7 @@ def test_manifest_tells_what_it_promises(tiny_artifact, tiny_run):
     assert [song.title for song in manifest.catalogue] == [t.title for t in split.known]
     assert manifest.split_sha256 == split.digest()
     assert manifest.versions["concrete-ml"] == "1.9.0"
-    assert manifest.circuit.pbs == 30
+    assert manifest.circuit.pbs == 18
     assert manifest.circuit.p_error <= 0.01
     assert manifest.agreement.clips == 4
     for name in ("query_bytes", "response_bytes", "evaluation_key_bytes", "compute_seconds"):

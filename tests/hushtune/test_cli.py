@@ -1,9 +1,13 @@
-"""The command line as a user meets it, in a process of its own."""
+"""The command line as a user meets it."""
 
 import json
 import re
 import subprocess
 import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -24,6 +28,22 @@ HEAVY = {"numpy", "torch", "concrete", "httpx", "scipy", "sklearn"}
 
 
 def hushtune(*arguments, cwd=None):
+    """The command line in this process, where the libraries are loaded already."""
+    out, err, code = StringIO(), StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["hushtune", *map(str, arguments)])
+        patch.chdir(cwd or Path.cwd())
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException:
+            code = 1
+            traceback.print_exc()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def in_a_process_of_its_own(*arguments, cwd=None):
     return subprocess.run(
         [sys.executable, "-m", "hushtune", *map(str, arguments)],
         capture_output=True,
@@ -44,7 +64,7 @@ def test_every_command_has_help_with_an_example_and_explains_its_options(command
 
 
 def test_no_arguments_shows_the_commands_in_groups():
-    shown = hushtune()
+    shown = in_a_process_of_its_own()
     text = shown.stdout + shown.stderr
     assert all(command.split()[0] in text for command in COMMANDS)
     for panel, command in PANELS.items():
@@ -222,7 +242,7 @@ def test_evaluation_and_reports_explain_what_is_wrong(tmp_path):
     wrong = hushtune("evaluate", "demo", "--fhe-clips", "some")
     assert wrong.returncode == 1
     assert "--fhe-clips=some: expected a number from 0, or 'all'" in wrong.stderr
-    absent = hushtune("evaluate", tmp_path / "none.yaml")
+    absent = in_a_process_of_its_own("evaluate", tmp_path / "none.yaml")
     assert absent.returncode == 1 and "Error:" in absent.stderr
     no_music = tmp_path / "no_music.yaml"
     no_music.write_text("name: x\ncatalogue: {kind: csv, path: music.csv}\n")

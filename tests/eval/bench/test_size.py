@@ -48,6 +48,7 @@ def test_a_peak_of_memory_is_the_roles_own(measured):
     assert all(row.server_peak_bytes < 3e9 for row in rows)
 
 
+@pytest.mark.slow
 def test_without_look_ups_concretes_own_code_is_timed_beside(tiny_config, tmp_path):
     network = tiny_config.network.model_copy(update={"layers": ()})
     config = tiny_config.model_copy(update={"network": network})

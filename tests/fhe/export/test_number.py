@@ -112,6 +112,7 @@ def artifact(number_run, kept):
     return number_run.path("number")
 
 
+@pytest.mark.slow
 def test_real_fhe_gives_the_number_that_the_circuit_gives_in_the_clear(sides, number_run):
     client, server, keys = sides
     split = number_run.split()
@@ -135,6 +136,7 @@ def test_real_fhe_gives_the_number_that_the_circuit_gives_in_the_clear(sides, nu
         client.decrypt_logits(response)
 
 
+@pytest.mark.slow
 def test_a_client_gets_one_song_and_no_probability(artifact, sides, tiny_clips):
     client, server, keys = sides
     seen = set()
@@ -149,6 +151,7 @@ def test_a_client_gets_one_song_and_no_probability(artifact, sides, tiny_clips):
     assert answer.to_json()["matches"][0]["probability"] is None
 
 
+@pytest.mark.slow
 def test_a_service_accepts_such_an_artifact(sides, artifact):
     client, _, _ = sides
     keys = Envelope.unpack(client.evaluation_keys(), b"E", client.artifact.id).payload
