@@ -225,7 +225,7 @@ def test_a_wrong_option_is_a_usage_error():
 
 def test_info(tiny_artifact):
     text = hushtune("info", tiny_artifact).stdout
-    assert "30 PBS" in text and "6 songs" in text
+    assert "18 PBS" in text and "6 songs" in text
     manifest = json.loads(hushtune("info", tiny_artifact, "--json").stdout)
     assert manifest["circuit"]["pbs"] == 30
 
