@@ -12,15 +12,21 @@ from pydantic_core import ErrorDetails
 from ..support.errors import ConfigError
 from .renames import renamed_settings
 from .schema import Config
+from .schema.encoder import EncoderConfig
 
 Section = TypeVar("Section", bound=BaseModel)
+Whole = TypeVar("Whole", Config, EncoderConfig)
 
 PACKAGE_FOLDER = Path(__file__).parent
 
 
+ENCODER_CONFIG = "encoder.yaml"
+"""The shipped configuration of an encoder; all others are of catalogues."""
+
+
 def shipped_configs() -> list[Path]:
-    """The YAML files that come with Hushtune."""
-    return sorted(PACKAGE_FOLDER.glob("*.yaml"))
+    """The configurations of catalogues that come with Hushtune."""
+    return sorted(p for p in PACKAGE_FOLDER.glob("*.yaml") if p.name != ENCODER_CONFIG)
 
 
 def load_config(path: str | Path) -> Config:
@@ -69,10 +75,29 @@ def parse_config(data: dict[str, Any], *, name: str, folder: Path) -> Config:
     renamed = list(renamed_settings(data))
     if renamed:
         raise ConfigError("\n".join(f"{name}: {line}" for line in renamed))
+    return _parsed(Config, data, name, folder)
+
+
+def load_encoder_config(path: str | Path) -> EncoderConfig:
+    """Read and check the configuration of an encoder, as `load_config` does.
+
+    Args:
+        path: a YAML file, or ``encoder`` or ``encoder.yaml`` for the shipped one.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that is not allowed.
+    """
+    path = Path(path)
+    if not path.is_file() and path.name in (ENCODER_CONFIG, Path(ENCODER_CONFIG).stem):
+        path = PACKAGE_FOLDER / ENCODER_CONFIG
+    return _parsed(EncoderConfig, read_yaml(path), str(path), path.parent)
+
+
+def _parsed(model: type[Whole], data: dict[str, Any], name: str, folder: Path) -> Whole:
     try:
-        config = Config.model_validate(data)
+        config = model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(problem, data) for problem in error.errors()]
+        lines = [_explain(problem, data, model) for problem in error.errors()]
         raise ConfigError("\n".join(f"{name}: {line}" for line in lines)) from error
     config = _with_absolute_paths(config, folder.resolve())
     return config.model_copy(update={"runs": Path(data.get("runs", "runs")).expanduser().resolve()})
@@ -106,20 +131,20 @@ def _with_absolute_paths(settings: Section, folder: Path) -> Section:
     return settings.model_copy(update=changes)
 
 
-def _explain(problem: ErrorDetails, data: dict[str, Any]) -> str:
+def _explain(problem: ErrorDetails, data: dict[str, Any], whole: type[BaseModel]) -> str:
     """One pydantic problem as: key=value, what is wrong, what is allowed."""
     location = [part for part in problem["loc"]]
     keys = _keys(location, data)
     key = ".".join(str(part) for part in keys)
     if problem["type"] == "extra_forbidden":
-        allowed = sorted(set(_sibling_names(keys[:-1])))
+        allowed = sorted(set(_sibling_names(keys[:-1], whole)))
         near = difflib.get_close_matches(str(keys[-1]), allowed, 1, 0.5)
         hint = f"Did you mean '{near[0]}'?" if near else f"Allowed: {', '.join(allowed)}."
         return f"{key}: unknown key. {hint}"
     if problem["type"] == "missing":
         return f"{key}: this setting is required."
     if problem["type"].startswith("union_tag"):
-        kinds = sorted(kind for model in _models_at(keys) for kind in _kinds(model))
+        kinds = sorted(kind for model in _models_at(keys, whole) for kind in _kinds(model))
         found = problem["input"].get("kind") if isinstance(problem["input"], dict) else None
         return f"{key}.kind={found!r}: expected one of {', '.join(kinds)}."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -140,9 +165,9 @@ def _keys(location: list[Any], data: Any) -> list[Any]:
     return keys
 
 
-def _sibling_names(keys: list[Any]) -> Iterator[str]:
+def _sibling_names(keys: list[Any], whole: type[BaseModel]) -> Iterator[str]:
     """Names allowed in the section at `keys`, over all alternatives of a union."""
-    for model in _models_at(keys):
+    for model in _models_at(keys, whole):
         yield from model.model_fields
 
 
@@ -150,9 +175,9 @@ def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
     return get_args(model.model_fields["kind"].annotation)
 
 
-def _models_at(keys: list[Any]) -> list[type[BaseModel]]:
+def _models_at(keys: list[Any], whole: type[BaseModel]) -> list[type[BaseModel]]:
     """The models that the section at `keys` may be read into."""
-    models: list[type[BaseModel]] = [Config]
+    models: list[type[BaseModel]] = [whole]
     for key in keys:
         if isinstance(key, str):
             models = [

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from .schema import Config
+from .schema.encoder import EncoderConfig
 
 _BOUNDS = (
     ("minimum", "from {}"),
@@ -20,14 +23,32 @@ _BOUNDS = (
 )
 
 
+ENCODERS_OWN = ("network", "training")
+"""Sections of an encoder's configuration that are not those of a catalogue's."""
+
+
 def config_reference() -> str:
-    """Every key of a configuration: type, limits, default and meaning, as Markdown."""
-    schema = Config.model_json_schema()
+    """Every key of a configuration, and of an encoder's: type, limits, default and meaning, as
+    Markdown.
+    """
+    encoders = _sections("An encoder: the top level", EncoderConfig, ENCODERS_OWN, "encoder: ")
+    return "\n\n".join([*_sections("The top level", Config), *encoders]) + "\n"
+
+
+def _sections(
+    title: str,
+    whole: type[BaseModel],
+    only: tuple[str, ...] | None = None,
+    before: str = "",
+) -> Iterator[str]:
+    """The top level of a configuration and its sections, `only` some or all."""
+    schema = whole.model_json_schema()
     models = {"": schema, **schema["$defs"]}
-    sections = [_section("The top level", schema, models)]
+    yield _section(title, schema, models)
     for key, field in schema["properties"].items():
-        sections += [_section(*named, models) for named in _models(key, field, models)]
-    return "\n\n".join(sections) + "\n"
+        if only is None or key in only:
+            for name, model in _models(key, field, models):
+                yield _section(before + name, model, models)
 
 
 def _models(

@@ -2,7 +2,14 @@
 
 import math
 
-from ..configs.schema import DenseLayer, FilterBankLayer, MelSpectrum, PoolLayer, RawSamples
+from ..configs.schema import (
+    DenseLayer,
+    EmbeddingSpectrum,
+    FilterBankLayer,
+    MelSpectrum,
+    PoolLayer,
+    RawSamples,
+)
 from ..model.features import make_front_end
 from ..model.network import shape_after
 from ..support.units import readable_bytes
@@ -53,7 +60,12 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
             f"resample to {config.spectrum.rate_hz / 1000:g} kHz, unit power",
             f"{values:,} samples of {bits} bits",
         ]
-    name = "log-mel crop" if isinstance(config.spectrum, MelSpectrum) else "modulation spectrum"
+    if isinstance(config.spectrum, EmbeddingSpectrum):
+        name = "embedding of a trained encoder"
+    elif isinstance(config.spectrum, MelSpectrum):
+        name = "log-mel crop"
+    else:
+        name = "modulation spectrum"
     kept = min(values, config.network.inputs or values)
     some = f"{kept:,} of " if kept < values else ""
     return [

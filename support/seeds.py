@@ -40,3 +40,9 @@ class Stream(IntEnum):
     MFCC_COMPILER_INPUTS = 17
     ENROLLED = 18
     """Which tracks are enrolled where not all are."""
+    RENDERINGS = 19
+    """How the encoder's music is rendered."""
+    PAIRS = 20
+    """Which clips and rows a step of the encoder's training sees."""
+    JUDGED = 21
+    """Which songs and clips judge an encoder."""

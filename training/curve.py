@@ -50,3 +50,28 @@ def draw_learning_curve(metrics: Path, picture: Path) -> None:
         axis.legend()
     figure.savefig(picture, dpi=110)
     plt.close(figure)
+
+
+def draw_encoder_curve(metrics: Path, picture: Path) -> None:
+    """Loss of an encoder, and the share of clips whose row is the nearest, against steps.
+
+    Args:
+        metrics: the run's ``metrics.jsonl``.
+        picture: PNG to write.
+    """
+    lines = [json.loads(text) for text in metrics.read_text("utf-8").splitlines()]
+    steps = [line["step"] for line in lines]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    left.plot(steps, [line["loss"] for line in lines], color="tab:blue")
+    right.plot(steps, [100 * line["accuracy"] for line in lines], color="tab:blue")
+    left.set(xlabel="optimiser step", ylabel="loss", title="Loss")
+    right.set(
+        xlabel="optimiser step",
+        ylabel="clips (%)",
+        title="Own row is the nearest of the step's",
+        ylim=(0, 101),
+    )
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)

@@ -18,7 +18,14 @@ from .catalogue import (
 from .config import Config
 from .fhe import FheSettings
 from .network import ConvLayer, DenseLayer, FilterBankLayer, Layer, NetworkSettings, PoolLayer
-from .signal import MelSpectrum, ModulationSpectrum, RawSamples, SignalSettings, Spectrum
+from .signal import (
+    EmbeddingSpectrum,
+    MelSpectrum,
+    ModulationSpectrum,
+    RawSamples,
+    SignalSettings,
+    Spectrum,
+)
 from .training import AugmentSettings, FoldSettings, TrainingSettings
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "Count",
     "CsvCatalogue",
     "DenseLayer",
+    "EmbeddingSpectrum",
     "FheSettings",
     "FilterBankLayer",
     "FmaCatalogue",

@@ -83,4 +83,15 @@ class RawSamples(Settings):
     """Samples in a block: the step of the filter bank."""
 
 
-Spectrum = Annotated[MelSpectrum | ModulationSpectrum | RawSamples, Field(discriminator="kind")]
+class EmbeddingSpectrum(Settings):
+    """The embedding of a trained encoder, which the client computes."""
+
+    kind: Literal["embedding"]
+    encoder: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=32)] = "default"
+    """Which of the encoders that come with Hushtune. ``signal`` must be what it was trained with.
+    """
+
+
+Spectrum = Annotated[
+    MelSpectrum | ModulationSpectrum | RawSamples | EmbeddingSpectrum, Field(discriminator="kind")
+]

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hushtune.cli import config, report
+from hushtune.cli import config, encoder, report
 from hushtune.cli.app import page
 from hushtune.cli.clips import clips
 from hushtune.cli.compile import compile_run
@@ -52,6 +52,7 @@ make("compile")(compile_run)
 make()(sign)
 make()(clips)
 commands.add_typer(config.group, name="config", rich_help_panel="Make")
+commands.add_typer(encoder.group, name="encoder", rich_help_panel="Make")
 run()(serve)
 run()(token)
 measure("load-test")(load_test)

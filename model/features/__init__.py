@@ -1,7 +1,8 @@
 """The front end: waveform -> what is analysed frame by frame -> the features that are encrypted.
 
 The very code that makes the training examples makes the client's query. It needs NumPy and SciPy
-alone. One choice in the configuration (``spectrum.kind``) picks the front end:
+alone, and onnxruntime for an embedding. One choice in the configuration (``spectrum.kind``) picks
+the front end:
 
 ``mel``
     the normalised log-mel crop, see `mel`.
@@ -9,27 +10,32 @@ alone. One choice in the configuration (``spectrum.kind``) picks the front end:
     its shift-invariant modulation spectrum, see `modulation`.
 ``samples``
     no spectrum: samples at a low rate, see `samples`.
+``embedding``
+    what a trained encoder makes of mel power, see `embedding`.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from ...configs.schema import MelSpectrum, RawSamples, SignalSettings, Spectrum
+from ...configs.schema import EmbeddingSpectrum, MelSpectrum, RawSamples, SignalSettings, Spectrum
 from ...support.arrays import read_array
 from ...support.errors import ArrayFileError
 from .base import FEATURE_LIMIT, Features, FrontEnd, Places
+from .embedding import EmbeddingFrontEnd, OnnxEncoder
 from .mel import MelFrontEnd, MelPower
 from .modulation import ModulationFrontEnd
 from .samples import SamplesFrontEnd, unit_power
 
 __all__ = [
     "FEATURE_LIMIT",
+    "EmbeddingFrontEnd",
     "Features",
     "FrontEnd",
     "MelFrontEnd",
     "MelPower",
     "ModulationFrontEnd",
+    "OnnxEncoder",
     "Places",
     "SamplesFrontEnd",
     "load_front_end",
@@ -61,6 +67,8 @@ def make_front_end(
         return MelFrontEnd(signal, spectrum, statistics, selected)
     if isinstance(spectrum, RawSamples):
         return SamplesFrontEnd(signal, spectrum, statistics, selected)
+    if isinstance(spectrum, EmbeddingSpectrum):
+        return EmbeddingFrontEnd(signal, spectrum, statistics, selected)
     return ModulationFrontEnd(signal, spectrum, statistics, selected)
 
 

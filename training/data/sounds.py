@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...configs.schema import Config
+from ...configs.schema import AugmentSettings, Config
 from ...model.audio import read_audio
 from ...model.decoding import SUFFIXES
 from ...support.arrays import Array
@@ -111,17 +111,46 @@ def split_sounds(config: Config) -> SoundSplit:
     Raises:
         CatalogueError: missing, malformed, or fewer recordings than groups.
     """
-    augment, rate = config.augment, config.signal.sample_rate_hz
-    groups = config.sound_groups
-    share = None if config.fold else augment.test_share
-    noise = _grouped(augment.noise, _noise, groups, share, config.seed)
-    rooms = _grouped(augment.impulse_responses, _room, groups, share, config.seed)
+    return split_recordings(
+        config.augment,
+        config.signal.sample_rate_hz,
+        config.seed,
+        groups=config.sound_groups,
+        test=config.fold_number,
+        share=None if config.fold else config.augment.test_share,
+    )
+
+
+def split_recordings(
+    augment: AugmentSettings,
+    rate: int,
+    seed: int,
+    *,
+    groups: int = 2,
+    test: int = 0,
+    share: float | None,
+) -> SoundSplit:
+    """Split the recordings of settings into groups.
+
+    Args:
+        augment: says where they are.
+        rate: to load them at, in Hz.
+        seed: of the split.
+        groups: how many.
+        test: the group to test with.
+        share: of the recordings, in the first group; equal ones where None.
+
+    Raises:
+        CatalogueError: missing, malformed, or fewer recordings than groups.
+    """
+    noise = _grouped(augment.noise, _noise, groups, share, seed)
+    rooms = _grouped(augment.impulse_responses, _room, groups, share, seed)
     sounds = [
         Sounds(number, SoundPool(noise[number], rate), SoundPool(rooms[number], rate))
         for number in range(groups)
     ]
-    test = sounds.pop(config.fold_number)
-    return SoundSplit(test, tuple(sounds))
+    testing = sounds.pop(test)
+    return SoundSplit(testing, tuple(sounds))
 
 
 def _recordings(

@@ -1,0 +1,252 @@
+"""How well an encoder tells songs apart that its training never heard.
+
+Every track is enrolled by embedding stretches of it, clean: nothing is fitted to the catalogue.
+Clips of the tracks that were held out, under noise and rooms that training did not hear, are
+answered with the track whose row has the largest cosine. Some held-out tracks are left out of the
+catalogue: clips of them are of unknown songs. Tracks that training heard fill the catalogue.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from ..configs.schema.encoder import EncoderConfig
+from ..model.audio import check_audible, read_audio
+from ..model.features import MelPower, OnnxEncoder
+from ..support.arrays import Array
+from ..support.errors import AudioError, CatalogueError
+from ..support.parallel import parallel_map
+from ..support.seeds import Stream
+from ..training.data.augment import Augmenter
+from ..training.data.catalogue import file_digest
+from ..training.data.track import Track
+from ..training.data.views import random_start
+from ..training.encoder.music import encoder_sounds
+from ..training.encoder.run import EncoderFile, EncoderRun
+from .metrics import auroc, dir_at
+
+CLIP_SECONDS = (3.0, 5.0, 10.0)
+SPEEDS_PERCENT = (0.0, 2.0, 4.0)
+"""Changes of speed, in both directions, that 10 s clips are judged at."""
+UNKNOWN_SHARE = 1 / 3
+"""Share of the held-out tracks that are unknown songs."""
+ROW_STEP_SHARE = 0.5
+"""Step from one row of a song to the next, as a share of a row's length."""
+CLIPS = 2
+"""Clips of each track at each signal-to-noise ratio."""
+
+
+@dataclass(frozen=True)
+class EncoderRates:
+    """What one kind of clips gave; rates between 0 and 1.
+
+    Attributes:
+        seconds: length of the clips.
+        speed_percent: change of speed, in either direction.
+        clips: how many of known songs.
+        top1: share of them whose song has the largest cosine.
+        top1_by_snr_db: the same by signal-to-noise ratio.
+        dir_1: identified at the threshold where one of a hundred clips of unknown songs is named.
+        auroc: of known against unknown clips.
+        located: share of the right answers whose row lies within 10 s of the clip.
+    """
+
+    seconds: float
+    speed_percent: float
+    clips: int
+    top1: float
+    top1_by_snr_db: dict[str, float]
+    dir_1: float
+    auroc: float
+    located: float
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """What an encoder was judged by.
+
+    Attributes:
+        songs: enrolled.
+        judged: of them, songs that training did not hear.
+        unknown: songs that are not enrolled and that training did not hear.
+        rows: of the catalogue.
+        rows_a_minute: of music.
+        values: of an embedding.
+        rates: one for each kind of clips.
+    """
+
+    songs: int
+    judged: int
+    unknown: int
+    rows: int
+    rows_a_minute: float
+    values: int
+    rates: tuple[EncoderRates, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The report as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A track's rows, and its clips' embeddings by length and speed."""
+
+    seconds: float
+    rows: Array
+    starts: Array
+    clips: dict[tuple[float, float], Array]
+    clip_starts: dict[tuple[float, float], Array]
+
+
+def evaluate_encoder(
+    run: EncoderRun,
+    *,
+    step_seconds: float | None = None,
+    shortest: float = 60.0,
+    announce: Callable[[str], None] = print,
+) -> EncoderReport:
+    """Judge a trained encoder on the tracks that its training held out.
+
+    Args:
+        run: of the training.
+        step_seconds: from one row of a song to the next; half a row's length where None.
+        shortest: tracks of fewer seconds are left out: excerpts are too easy.
+        announce: told in one line each what happens.
+
+    Raises:
+        CatalogueError: fewer than six usable tracks were held out.
+    """
+    step = step_seconds or ROW_STEP_SHARE * run.config.training.row_seconds
+    held, learned = run.held_out(), run.learned()
+    work = _Judge(run.config, str(run.path(EncoderFile.GRAPH)), step, shortest)
+    found = parallel_map(partial(work, judged=True), held, title="Held-out tracks")
+    judged = [one for one in found if isinstance(one, _Judged)]
+    if len(judged) < 6:
+        raise CatalogueError(
+            f"held_out: {len(judged)} of {len(held)} tracks can be judged with (of {shortest:g} s "
+            "and more); at least 6 are needed."
+        )
+    others = parallel_map(partial(work, judged=False), learned, title="Other tracks")
+    filling = [one for one in others if isinstance(one, _Judged)]
+    left_out = len(held) + len(learned) - len(judged) - len(filling)
+    if left_out:
+        announce(f"{left_out} tracks left out: shorter than {shortest:g} s, or unusable.")
+    order = np.random.default_rng([run.config.seed, Stream.JUDGED]).permutation(len(judged))
+    count = max(2, round(UNKNOWN_SHARE * len(judged)))
+    unknown = [judged[place] for place in order[:count].tolist()]
+    enrolled = [judged[place] for place in order[count:].tolist()]
+    known = len(enrolled)
+    enrolled += filling
+    rows = np.concatenate([one.rows for one in enrolled])
+    minutes = sum(one.seconds for one in enrolled) / 60
+    kinds = list(judged[0].clips)
+    rates = tuple(_rates(kind, enrolled, known, unknown, rows, run.config, step) for kind in kinds)
+    return EncoderReport(
+        len(enrolled), known, count, len(rows), len(rows) / minutes, rows.shape[1], rates
+    )
+
+
+def _rates(
+    kind: tuple[float, float],
+    enrolled: list[_Judged],
+    known: int,
+    unknown: list[_Judged],
+    rows: Array,
+    config: EncoderConfig,
+    step: float,
+) -> EncoderRates:
+    asked = [*enrolled[:known], *unknown]
+    clips = np.concatenate([one.clips[kind] for one in asked])
+    starts = np.concatenate([one.clip_starts[kind] for one in asked])
+    of_each = len(asked[0].clips[kind])
+    labels = np.repeat(np.arange(len(asked)), of_each)
+    new = labels >= known
+    songs = np.repeat(np.arange(len(enrolled)), [len(one.rows) for one in enrolled])
+    row_starts = np.concatenate([one.starts for one in enrolled])
+    cosines = clips @ rows.T
+    best = cosines.argmax(1)
+    score, right = cosines.max(1), songs[best] == labels
+    middle = starts + kind[0] / 2
+    near = np.abs(row_starts[best] + config.training.row_seconds / 2 - middle) < 10
+    ratios = np.tile(_ratios(config), len(asked))
+    (dir_1,) = dir_at(right & ~new, score, new, np.array([0.01]))
+    return EncoderRates(
+        *kind,
+        int((~new).sum()),
+        float(right[~new].mean()),
+        {f"{snr:g}": float(right[~new & (ratios == snr)].mean()) for snr in np.unique(ratios)},
+        float(dir_1),
+        auroc(score, new),
+        float(near[~new & right].mean()),
+    )
+
+
+def _ratios(config: EncoderConfig) -> Array:
+    return np.repeat(np.array(config.augment.test_snr_db, float), CLIPS)
+
+
+@lru_cache(maxsize=1)
+def _augmenter(settings: str) -> Augmenter:
+    config = EncoderConfig.model_validate_json(settings)
+    augment = config.augment.model_copy(update={"speed_percent": 1.0})
+    return Augmenter(augment, encoder_sounds(config).test, config.signal.sample_rate_hz)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    config: EncoderConfig
+    graph: str
+    step_seconds: float
+    shortest: float
+
+    def __call__(self, track: Track, *, judged: bool) -> _Judged | str:
+        """A track's rows and, where it is judged with, its clips; or why it cannot be used."""
+        from pathlib import Path
+
+        config, rate = self.config, self.config.signal.sample_rate_hz
+        try:
+            wave = read_audio(track.path, rate)
+            least = max(self.shortest, config.training.row_seconds, 2 * max(CLIP_SECONDS))
+            check_audible(wave, rate, least, name=str(track.path))
+        except AudioError as error:
+            return str(error)
+        encode, analyse = OnnxEncoder(Path(self.graph)), MelPower(config.signal)
+        length = round(config.training.row_seconds * rate)
+        starts = np.arange(0, len(wave) - length + 1, round(self.step_seconds * rate))
+        if starts[-1] + length < len(wave):
+            starts = np.append(starts, len(wave) - length)
+        rows = _unit(
+            np.concatenate([encode(analyse(wave[s : s + length])[None]) for s in starts.tolist()])
+        )
+        clips: dict[tuple[float, float], Array] = {}
+        clip_starts: dict[tuple[float, float], Array] = {}
+        if judged:
+            rng = np.random.default_rng(
+                [config.seed, Stream.JUDGED, int(file_digest(track.path)[:8], 16)]
+            )
+            augment = _augmenter(config.model_dump_json())
+            kinds = [(seconds, 0.0) for seconds in CLIP_SECONDS]
+            kinds += [(CLIP_SECONDS[-1], speed) for speed in SPEEDS_PERCENT[1:]]
+            for seconds, changed in kinds:
+                embeddings, places = [], []
+                for number, snr in enumerate(_ratios(config).tolist()):
+                    speed = changed * (-1) ** number if changed else augment.draw_speed(rng)
+                    wanted = round(seconds * rate * (1.01 + abs(speed) / 100))
+                    start = random_start(len(wave), wanted, rng)
+                    piece = augment(
+                        wave[start : start + wanted], rng, snr_db=snr, speed_percent=speed
+                    )[: round(seconds * rate)]
+                    embeddings.append(encode(analyse(piece)[None]))
+                    places.append(start / rate)
+                clips[seconds, changed] = _unit(np.concatenate(embeddings))
+                clip_starts[seconds, changed] = np.array(places)
+        return _Judged(len(wave) / rate, rows, starts / rate, clips, clip_starts)
+
+
+def _unit(embeddings: Array) -> Array:
+    """The same directions, at unit length."""
+    result: Array = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return result

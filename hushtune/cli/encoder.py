@@ -1,0 +1,73 @@
+"""``hushtune encoder``: train and judge the network that embeds clips."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hushtune.cli.output import console, resumable, say
+
+if TYPE_CHECKING:
+    from hushtune.eval.encoder import EncoderReport
+
+group = typer.Typer(help="Train or judge the network that embeds clips.", no_args_is_help=True)
+
+
+@group.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file, or 'encoder' for the shipped one.")],
+) -> None:
+    """Train an encoder; resume an interrupted training.
+
+    Example: [bold]hushtune encoder train configs/encoder.yaml[/bold]
+    """
+    from hushtune.configs.loading import load_encoder_config
+    from hushtune.training.encoder.fitting import train_encoder
+
+    settings = load_encoder_config(config)
+    with resumable():
+        run = train_encoder(settings, announce=say)
+    say(f"Run: {run.folder}\nNext: hushtune encoder evaluate {run.folder}")
+
+
+@group.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a trained encoder.")],
+    step: Annotated[
+        float | None, typer.Option(help="Seconds from one row of a song to the next.", min=0.1)
+    ] = None,
+    shortest: Annotated[float, typer.Option(help="Leave out tracks of fewer seconds.")] = 60.0,
+) -> None:
+    """Judge an encoder on music that its training did not hear.
+
+    Example: [bold]hushtune encoder evaluate runs/encoder[/bold]
+    """
+    from hushtune.eval.encoder import evaluate_encoder
+    from hushtune.support.files import write_atomically
+    from hushtune.training.encoder.run import EncoderRun
+
+    opened = EncoderRun.open(run)
+    report = evaluate_encoder(opened, step_seconds=step, shortest=shortest, announce=say)
+    path = opened.folder / "report.json"
+    write_atomically(path, json.dumps(report.to_json(), indent=1).encode())
+    console.print(_table(report), markup=False)
+    say(f"Report: {path}")
+
+
+def _table(report: "EncoderReport") -> str:
+    lines = [
+        f"{report.songs} songs enrolled ({report.judged} unheard), {report.unknown} unknown; "
+        f"{report.rows:,} rows of {report.values} values, {report.rows_a_minute:.1f} a minute",
+        f"{'clips':<16}{'top-1':>8}{'DIR at 1 %':>12}{'AUROC':>8}{'position':>10}   top-1 by dB",
+    ]
+    for rates in report.rates:
+        name = f"{rates.seconds:g} s"
+        if rates.speed_percent:
+            name += f", +-{rates.speed_percent:g} %"
+        by_snr = ", ".join(f"{snr}: {top1:.1%}" for snr, top1 in rates.top1_by_snr_db.items())
+        lines.append(
+            f"{name:<16}{rates.top1:>8.1%}{rates.dir_1:>12.1%}{rates.auroc:>8.3f}"
+            f"{rates.located:>10.1%}   {by_snr}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Training the encoder: music and its renderings, pairs of clip and song, the loop."""
