@@ -1,20 +1,23 @@
 """How well an encoder tells songs apart that its training never heard.
 
-Every track is enrolled by embedding stretches of it, clean: nothing is fitted to the catalogue.
-Clips of the tracks that were held out, under noise and rooms that training did not hear, are
-answered with the track whose row has the largest cosine. Some held-out tracks are left out of the
+Every track is enrolled by embedding it, clean: a row for every stretch of it, the mean of its
+crops' embeddings. Clips of the tracks that were held out, under noise and rooms that training did
+not hear, are answered with the track whose row has the largest cosine. Directions are whitened by
+the covariance of the rows of tracks that training heard. Some held-out tracks are left out of the
 catalogue: clips of them are of unknown songs. Tracks that training heard fill the catalogue.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 
 from ..configs.schema.encoder import EncoderConfig
 from ..model.audio import check_audible, read_audio
 from ..model.features import MelPower, OnnxEncoder
+from ..model.features.embedding import pooled
 from ..support.arrays import Array
 from ..support.errors import AudioError, CatalogueError
 from ..support.parallel import parallel_map
@@ -32,8 +35,12 @@ SPEEDS_PERCENT = (0.0, 2.0, 4.0)
 """Changes of speed, in both directions, that 10 s clips are judged at."""
 UNKNOWN_SHARE = 1 / 3
 """Share of the held-out tracks that are unknown songs."""
-ROW_STEP_SHARE = 0.5
-"""Step from one row of a song to the next, as a share of a row's length."""
+ROW_SECONDS, ROW_STEP_SECONDS = 10.0, 5.0
+"""Length of the stretch that a row stands for, and the step to the next."""
+CROP_STEP_SECONDS = 0.5
+"""From one crop of a stretch or clip to the next."""
+WHITENED = 0.1
+"""Share of the mean variance that is added to every direction's before whitening."""
 CLIPS = 2
 """Clips of each track at each signal-to-noise ratio."""
 
@@ -104,7 +111,8 @@ class _Judged:
 def evaluate_encoder(
     run: EncoderRun,
     *,
-    step_seconds: float | None = None,
+    row_seconds: float = ROW_SECONDS,
+    step_seconds: float = ROW_STEP_SECONDS,
     shortest: float = 60.0,
     announce: Callable[[str], None] = print,
 ) -> EncoderReport:
@@ -112,16 +120,16 @@ def evaluate_encoder(
 
     Args:
         run: of the training.
-        step_seconds: from one row of a song to the next; half a row's length where None.
+        row_seconds: length of the stretch of a song that a row stands for.
+        step_seconds: from one row of a song to the next.
         shortest: tracks of fewer seconds are left out: excerpts are too easy.
         announce: told in one line each what happens.
 
     Raises:
         CatalogueError: fewer than six usable tracks were held out.
     """
-    step = step_seconds or ROW_STEP_SHARE * run.config.training.row_seconds
     held, learned = run.held_out(), run.learned()
-    work = _Judge(run.config, str(run.path(EncoderFile.GRAPH)), step, shortest)
+    work = _Judge(run.config, str(run.path(EncoderFile.GRAPH)), row_seconds, step_seconds, shortest)
     found = parallel_map(partial(work, judged=True), held, title="Held-out tracks")
     judged = [one for one in found if isinstance(one, _Judged)]
     if len(judged) < 6:
@@ -143,7 +151,12 @@ def evaluate_encoder(
     rows = np.concatenate([one.rows for one in enrolled])
     minutes = sum(one.seconds for one in enrolled) / 60
     kinds = list(judged[0].clips)
-    rates = tuple(_rates(kind, enrolled, known, unknown, rows, run.config, step) for kind in kinds)
+    whiten = whitening(np.concatenate([one.rows for one in filling or judged]))
+    rows = whiten(rows)
+    rates = tuple(
+        _rates(kind, enrolled, known, unknown, rows, whiten, row_seconds, run.config)
+        for kind in kinds
+    )
     return EncoderReport(
         len(enrolled), known, count, len(rows), len(rows) / minutes, rows.shape[1], rates
     )
@@ -155,11 +168,12 @@ def _rates(
     known: int,
     unknown: list[_Judged],
     rows: Array,
+    whiten: Callable[[Array], Array],
+    row_seconds: float,
     config: EncoderConfig,
-    step: float,
 ) -> EncoderRates:
     asked = [*enrolled[:known], *unknown]
-    clips = np.concatenate([one.clips[kind] for one in asked])
+    clips = whiten(np.concatenate([one.clips[kind] for one in asked]))
     starts = np.concatenate([one.clip_starts[kind] for one in asked])
     of_each = len(asked[0].clips[kind])
     labels = np.repeat(np.arange(len(asked)), of_each)
@@ -170,7 +184,7 @@ def _rates(
     best = cosines.argmax(1)
     score, right = cosines.max(1), songs[best] == labels
     middle = starts + kind[0] / 2
-    near = np.abs(row_starts[best] + config.training.row_seconds / 2 - middle) < 10
+    near = np.abs(row_starts[best] + row_seconds / 2 - middle) < 10
     ratios = np.tile(_ratios(config), len(asked))
     (dir_1,) = dir_at(right & ~new, score, new, np.array([0.01]))
     return EncoderRates(
@@ -199,27 +213,31 @@ def _augmenter(settings: str) -> Augmenter:
 class _Judge:
     config: EncoderConfig
     graph: str
+    row_seconds: float
     step_seconds: float
     shortest: float
 
     def __call__(self, track: Track, *, judged: bool) -> _Judged | str:
         """A track's rows and, where it is judged with, its clips; or why it cannot be used."""
-        from pathlib import Path
-
         config, rate = self.config, self.config.signal.sample_rate_hz
         try:
             wave = read_audio(track.path, rate)
-            least = max(self.shortest, config.training.row_seconds, 2 * max(CLIP_SECONDS))
+            least = max(self.shortest, self.row_seconds, 2 * max(CLIP_SECONDS))
             check_audible(wave, rate, least, name=str(track.path))
         except AudioError as error:
             return str(error)
-        encode, analyse = OnnxEncoder(Path(self.graph)), MelPower(config.signal)
-        length = round(config.training.row_seconds * rate)
-        starts = np.arange(0, len(wave) - length + 1, round(self.step_seconds * rate))
-        if starts[-1] + length < len(wave):
-            starts = np.append(starts, len(wave) - length)
-        rows = _unit(
-            np.concatenate([encode(analyse(wave[s : s + length])[None]) for s in starts.tolist()])
+        encoder, analyse = OnnxEncoder(Path(self.graph)), MelPower(config.signal)
+        hop = config.signal.hop_ms / 1000
+        step = max(1, round(CROP_STEP_SECONDS / hop))
+        crops = encoder(encoder.crops(analyse(wave), step))
+        crop_starts = np.minimum(np.arange(len(crops)) * step * hop, len(wave) / rate)
+        reach = max(0.0, self.row_seconds - config.signal.crop_seconds)
+        starts = np.arange(0, max(hop, len(wave) / rate - self.row_seconds), self.step_seconds)
+        rows = np.stack(
+            [
+                pooled(crops[(crop_starts >= s - hop) & (crop_starts <= s + reach + hop)])
+                for s in starts.tolist()
+            ]
         )
         clips: dict[tuple[float, float], Array] = {}
         clip_starts: dict[tuple[float, float], Array] = {}
@@ -239,14 +257,30 @@ class _Judge:
                     piece = augment(
                         wave[start : start + wanted], rng, snr_db=snr, speed_percent=speed
                     )[: round(seconds * rate)]
-                    embeddings.append(encode(analyse(piece)[None]))
+                    embeddings.append(pooled(encoder(encoder.crops(analyse(piece), step))))
                     places.append(start / rate)
-                clips[seconds, changed] = _unit(np.concatenate(embeddings))
+                clips[seconds, changed] = np.stack(embeddings)
                 clip_starts[seconds, changed] = np.array(places)
-        return _Judged(len(wave) / rate, rows, starts / rate, clips, clip_starts)
+        return _Judged(len(wave) / rate, rows, starts, clips, clip_starts)
 
 
-def _unit(embeddings: Array) -> Array:
-    """The same directions, at unit length."""
-    result: Array = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return result
+def whitening(rows: Array) -> Callable[[Array], Array]:
+    """Makes directions that all music shares count less.
+
+    Args:
+        rows: embeddings of much music, float [rows, values].
+
+    Returns:
+        A function from embeddings to whitened ones of unit length, [n, values].
+    """
+    mean = rows.mean(0, dtype=np.float64)
+    variances, axes = np.linalg.eigh(np.cov(rows.T.astype(np.float64)))
+    gains = 1 / np.sqrt(np.maximum(variances, 0) + WHITENED * variances.mean())
+    matrix = (axes * gains) @ axes.T
+
+    def whiten(embeddings: Array) -> Array:
+        turned = (embeddings - mean) @ matrix
+        result: Array = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+        return result
+
+    return whiten

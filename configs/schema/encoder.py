@@ -12,46 +12,34 @@ from .training import AugmentSettings
 
 
 class EncoderNetworkSettings(Settings):
-    """Convolutions over the logarithm of mel power, a mean over time, a linear layer."""
+    """Convolutions over the logarithm of a crop's mel power, pooled over time, a linear layer."""
 
-    channels: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)] = (32, 64, 128, 192)
-    """Channels of the convolutions. The first is 5 x 5, the others 3 x 3; all halve the bands, and
-    all but the last halve the frames."""
-    hidden: Count = 768
-    """Values of a moment of music, of which the mean over the clip is taken."""
-    values: Annotated[int, Field(strict=True, ge=16, le=4096)] = 512
+    channels: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)] = (32, 64, 128, 256)
+    """Channels of the convolutions. The first is 5 x 5, the others 3 x 3; all halve bands and
+    frames."""
+    values: Annotated[int, Field(strict=True, ge=16, le=4096)] = 256
     """Values of an embedding."""
     bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6
     """Bits of each value of an embedding."""
-    merged_frames: Annotated[int, Field(strict=True, ge=1, le=8)] = 2
-    """Neighbouring frames whose mean is taken first."""
-    level_seconds: Annotated[float, Field(ge=0.5, le=20)] = 3.0
-    """Power is seen relative to its band's mean over so many seconds around it."""
 
 
 class EncoderTrainingSettings(Settings):
-    """How the encoder learns that a clip and its song belong together (InfoNCE)."""
+    """How the encoder learns which crops sound the same moment of a song (InfoNCE)."""
 
-    steps: Count = 3000
+    steps: Count = 4000
     """Steps of the optimiser."""
-    pairs: Annotated[int, Field(strict=True, ge=4)] = 128
-    """Pairs of a clip and a row in a step; every other row is a wrong one."""
+    pairs: Annotated[int, Field(strict=True, ge=4)] = 192
+    """Pairs of a clip's crop and the song's in a step; every other song's crop is a wrong one."""
     remembered: Annotated[int, Field(strict=True, ge=0)] = 2048
-    """Rows of earlier steps that are wrong ones, too."""
+    """Songs' crops of earlier steps that are wrong ones, too."""
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 2e-3
     """The highest; it rises over the first steps and falls as a cosine."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Of AdamW."""
     temperature: Annotated[float, Field(gt=0, le=1)] = 0.07
     """Scale of the cosines in the loss."""
-    clip_seconds: Annotated[
-        tuple[Annotated[float, Field(ge=1, le=20)], ...], Field(min_length=1)
-    ] = (3.2, 4, 5, 7, 10)
-    """Lengths of clips, each as often."""
-    row_seconds: Annotated[float, Field(ge=1, le=60)] = 10.0
-    """Length of the stretch of a song that a row stands for."""
-    shift_seconds: Annotated[float, Field(ge=0, le=30)] = 3.5
-    """How far the middle of a clip may lie from that of its row."""
+    shift_seconds: Annotated[float, Field(ge=0, le=30)] = 0.5
+    """How far the two crops of a pair may lie apart."""
     renderings: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
     """Augmented renderings of every piece of music, made once and cached."""
     noise_share: Probability = 0.85
@@ -78,7 +66,8 @@ class EncoderConfig(Settings):
     judged on them."""
     without_licenses: tuple[str, ...] = ()
     """Licences whose tracks training must not hear, as patterns (``*-NC-*``)."""
-    signal: SignalSettings = SignalSettings(bands=64)
+    signal: SignalSettings = SignalSettings(bands=64, crop_seconds=3.0)
+    """Mel power; ``crop_seconds`` is what the encoder sees at once."""
     augment: AugmentSettings = AugmentSettings(noisy=0.0, reverb=0.6, codec=0.15, speed_percent=6.0)
     network: EncoderNetworkSettings = EncoderNetworkSettings()
     training: EncoderTrainingSettings = EncoderTrainingSettings()

@@ -90,6 +90,8 @@ class EmbeddingSpectrum(Settings):
     encoder: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=32)] = "default"
     """Which of the encoders that come with Hushtune. ``signal`` must be what it was trained with.
     """
+    step_seconds: Annotated[float, Field(ge=0.05, le=5)] = 0.5
+    """From one crop to the next whose embeddings' mean is taken, in seconds."""
 
 
 Spectrum = Annotated[

@@ -34,9 +34,12 @@ def train(
 @group.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a trained encoder.")],
+    row: Annotated[
+        float, typer.Option(help="Seconds of a song that a row stands for.", min=1)
+    ] = 10.0,
     step: Annotated[
-        float | None, typer.Option(help="Seconds from one row of a song to the next.", min=0.1)
-    ] = None,
+        float, typer.Option(help="Seconds from one row of a song to the next.", min=0.1)
+    ] = 5.0,
     shortest: Annotated[float, typer.Option(help="Leave out tracks of fewer seconds.")] = 60.0,
 ) -> None:
     """Judge an encoder on music that its training did not hear.
@@ -48,7 +51,9 @@ def evaluate(
     from hushtune.training.encoder.run import EncoderRun
 
     opened = EncoderRun.open(run)
-    report = evaluate_encoder(opened, step_seconds=step, shortest=shortest, announce=say)
+    report = evaluate_encoder(
+        opened, row_seconds=row, step_seconds=step, shortest=shortest, announce=say
+    )
     path = opened.folder / "report.json"
     write_atomically(path, json.dumps(report.to_json(), indent=1).encode())
     console.print(_table(report), markup=False)

@@ -1,7 +1,8 @@
 """The embedding of a trained encoder: ``kind: embedding``.
 
-Features: the encoder's output, [values, 1, 1], see `hushtune.model.encoder`. It is computed by
-onnxruntime from the graph and weights that come with Hushtune, so a client needs no torch.
+Features: the mean of the encoder's outputs for crops all over the clip, [values, 1, 1], see
+`hushtune.model.encoder`. They are computed by onnxruntime from the graph and weights that come with
+Hushtune, so a client needs no torch.
 """
 
 import json
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "encoders"
 """Where the shipped encoders lie: a graph and weights each."""
 INPUT = "power"
+AT_ONCE = 64
+"""Crops that are embedded together."""
 
 
 class OnnxEncoder:
@@ -33,19 +36,47 @@ class OnnxEncoder:
 
     def __init__(self, graph: Path):
         self._session = _session(graph)
-        (output,) = self._session.get_outputs()
+        (output,), (given,) = self._session.get_outputs(), self._session.get_inputs()
         self.values = int(output.shape[1])
         """Values of an embedding."""
+        self.frames = int(given.shape[2])
+        """Frames of a crop."""
         told = self._session.get_modelmeta().custom_metadata_map
         self.signal: dict[str, float] = json.loads(told["signal"])
         """What mel power it reads: those settings of ``signal`` that shape it."""
 
-    def __call__(self, power: Features) -> Features:
-        """Embeddings of unit mean square: mel power, float32 [clips, bands, frames] ->
-        [clips, values].
+    def __call__(self, crops: Features) -> Features:
+        """Embeddings of unit mean square: mel power, float32 [crops, bands, frames] ->
+        [crops, values].
         """
-        result: Features = self._session.run(None, {INPUT: np.ascontiguousarray(power)})[0]
-        return result
+        parts = [
+            self._session.run(None, {INPUT: np.ascontiguousarray(crops[start : start + AT_ONCE])})
+            for start in range(0, len(crops), AT_ONCE)
+        ]
+        return np.concatenate([embedded for (embedded,) in parts])
+
+    def crops(self, power: Features, step: int) -> Features:
+        """Crops all over a clip: mel power, float32 [bands, frames] -> [crops, bands, frames].
+
+        The last one ends where the clip does. A clip shorter than a crop is repeated.
+
+        Args:
+            power: of the clip.
+            step: frames from one crop to the next.
+        """
+        have = power.shape[1]
+        if have < self.frames:
+            return np.pad(power, ((0, 0), (0, self.frames - have)), mode="wrap")[None]
+        starts = np.arange(0, have - self.frames + 1, step)
+        if starts[-1] + self.frames < have:
+            starts = np.append(starts, have - self.frames)
+        return np.stack([power[:, start : start + self.frames] for start in starts.tolist()])
+
+
+def pooled(embeddings: Features) -> Features:
+    """The mean of crops' embeddings, at unit mean square: [crops, values] -> [values]."""
+    mean = embeddings.mean(0)
+    return np.asarray(mean / np.sqrt(np.square(mean).mean() + 1e-12), np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -70,6 +101,8 @@ class EmbeddingFrontEnd(PowerFrontEnd):
     ):
         super().__init__(signal, spectrum, statistics, selected)
         self._name = spectrum.encoder
+        hop_seconds = signal.hop_ms / 1000
+        self._step = max(1, round(spectrum.step_seconds / hop_seconds))
 
     @cached_property
     def _encoder(self) -> OnnxEncoder:
@@ -97,8 +130,11 @@ class EmbeddingFrontEnd(PowerFrontEnd):
         return result
 
     def _full_features(self, analysed: Features, lengths: Places) -> Features:
-        result = np.empty((len(analysed), self._encoder.values), np.float32)
-        for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            result[rows] = self._encoder(analysed[rows, :, :length])
-        return result[..., None, None]
+        encoder = self._encoder
+        crops = [
+            encoder.crops(power[:, :length], self._step)
+            for power, length in zip(analysed, lengths.tolist(), strict=True)
+        ]
+        embedded = encoder(np.concatenate(crops))
+        ends = np.cumsum([len(some) for some in crops])[:-1]
+        return np.stack([pooled(some) for some in np.split(embedded, ends)])[..., None, None]

@@ -39,8 +39,8 @@ def recordings(encoder_run, encoder_config):
 
 def network(**changes):
     torch.manual_seed(0)
-    settings = EncoderNetworkSettings(channels=(8, 16, 16), hidden=64, values=64, **changes)
-    return Encoder(settings, SignalSettings(bands=32))
+    settings = EncoderNetworkSettings(channels=(8, 16, 16), values=64, **changes)
+    return Encoder(settings, SignalSettings(bands=32, crop_seconds=3))
 
 
 def power(clips=3, frames=120, seed=0):

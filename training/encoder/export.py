@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
 from ...model.encoder import Encoder
+from ...model.features import MelPower
 from ...support.files import write_atomically
 
 OPSET = 17
@@ -34,7 +35,9 @@ def export_encoder(network: Encoder, graph: Path, weights: Path) -> None:
     """
     plain = network.folded()
     buffer = io.BytesIO()
-    power = torch.rand(2, plain.signal.bands, 97)
+    signal = plain.signal
+    frames = MelPower(signal).frames(round(signal.crop_seconds * signal.sample_rate_hz))
+    power = torch.rand(2, signal.bands, frames)
     torch.onnx.export(
         _Unrounded(plain),
         (power,),
@@ -42,7 +45,7 @@ def export_encoder(network: Encoder, graph: Path, weights: Path) -> None:
         opset_version=OPSET,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_axes={INPUT: {0: "clips", 2: "frames"}, OUTPUT: {0: "clips"}},
+        dynamic_axes={INPUT: {0: "crops"}, OUTPUT: {0: "crops"}},
     )
     model = onnx.load_from_string(buffer.getvalue())
     large = {
@@ -63,14 +66,14 @@ def export_encoder(network: Encoder, graph: Path, weights: Path) -> None:
             dims=tensor.dims,
             data_location=TensorProto.EXTERNAL,
         )
-        told = {"location": weights.name, "offset": start, "length": end - start}
-        for key, value in told.items():
+        where = {"location": weights.name, "offset": start, "length": end - start}
+        for key, value in where.items():
             half.external_data.add(key=key, value=str(value))
         model.graph.initializer.append(half)
         cast = helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT)
         model.graph.node.insert(0, cast)
-    signal = plain.signal.model_dump(exclude={"crop_seconds"})
-    model.metadata_props.add(key="signal", value=json.dumps(signal))
+    told = json.dumps(signal.model_dump(exclude={"crop_seconds"}))
+    model.metadata_props.add(key="signal", value=told)
     model.producer_name, model.producer_version, model.doc_string = "hushtune", "", ""
     write_atomically(graph, model.SerializeToString())
     write_atomically(weights, data)

@@ -31,8 +31,10 @@ REVISION = 1
 """Of the code that makes clean power, renderings and noise, for their cache keys."""
 PIECE_SECONDS = 30.0
 """Length of a rendering."""
-CHANGED_SPEED = 0.7
+CHANGED_SPEED = 0.5
 """Share of renderings whose speed is changed."""
+LEAST_SECONDS = 10.0
+"""Shorter tracks are not learned from."""
 NOISE_PIECES = 256
 NOISE_SECONDS = 20.0
 
@@ -166,8 +168,7 @@ class _Render:
         if not about.exists():
             folder.mkdir(parents=True, exist_ok=True)
             wave = read_audio(track.path, rate)
-            least = max(config.training.clip_seconds)
-            check_audible(wave, rate, least, name=str(track.path))
+            check_audible(wave, rate, LEAST_SECONDS, name=str(track.path))
             analyse, material = MelTransform(config.signal), MelPower()
             save_array(clean, material.store(analyse(wave)))
             parts, told = [], []

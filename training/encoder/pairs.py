@@ -1,4 +1,4 @@
-"""Pairs to learn from: a clip as a phone may hear it, and the row of its song it belongs to."""
+"""Pairs to learn from: a crop as a phone may hear it, and the clean one of the same moment."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...configs.schema.encoder import EncoderConfig
+from ...model.features import MelPower as MelTransform
 from ...support.arrays import Array
 from ...support.seeds import Stream
 from ..data.batches import padded
@@ -28,11 +29,11 @@ OPEN_FILES = 256
 
 @dataclass(frozen=True)
 class Pairs:
-    """A step's pairs: the row in place i belongs to the clip in place i.
+    """A step's pairs: the song's crop in place i belongs to the clip's in place i.
 
     Attributes:
-        clips: mel power, float32 [pairs, bands, frames of the clips].
-        rows: mel power, float32 [pairs, bands, frames of a row].
+        clips: mel power of noisy crops, float32 [pairs, bands, frames].
+        rows: mel power of clean crops, float32 [pairs, bands, frames].
         songs: whose they are, int [pairs].
     """
 
@@ -52,11 +53,11 @@ class PairMaker:
 
     def __init__(self, recordings: Sequence[Recording], noise: Array, config: EncoderConfig):
         self._recordings, self._noise, self._config = recordings, noise, config
-        settings, signal = config.training, config.signal
+        signal = config.signal
         self._hop = signal.hop_ms / 1000
-        window = signal.window_ms / 1000
-        self._lengths = [self._frames(seconds - window) for seconds in settings.clip_seconds]
-        self._row = self._frames(settings.row_seconds - window)
+        self._frames = MelTransform(signal).frames(
+            round(signal.crop_seconds * signal.sample_rate_hz)
+        )
         self._material = MelPower()
         weights = np.minimum([r.seconds for r in recordings], COMMON_SECONDS) ** COMMON_SONG
         self._shares = weights / weights.sum()
@@ -64,19 +65,15 @@ class PairMaker:
         bands = np.linspace(-1, 1, signal.bands, dtype=np.float32)
         self._curves = np.stack([bands, np.cos(3 * bands), np.sin(5 * bands)])
 
-    def _frames(self, seconds: float) -> int:
-        return max(1, round(seconds / self._hop) + 1)
-
     def draw(self, step: int) -> Pairs:
         """The pairs of a step."""
         settings = self._config.training
         rng = np.random.default_rng([self._config.seed, Stream.PAIRS, step])
-        frames = self._lengths[rng.integers(len(self._lengths))]
         enough = settings.pairs <= len(self._recordings) // 2
         songs = rng.choice(
             len(self._recordings), settings.pairs, replace=not enough, p=self._shares
         )
-        drawn = [self._pair(self._recordings[song], frames, rng) for song in songs.tolist()]
+        drawn = [self._pair(self._recordings[song], rng) for song in songs.tolist()]
         clips = self._material.restore(np.stack([clip for clip, _ in drawn]))
         rows = self._material.restore(np.stack([row for _, row in drawn]))
         return Pairs(
@@ -85,11 +82,9 @@ class PairMaker:
             torch.from_numpy(songs),
         )
 
-    def _pair(
-        self, recording: Recording, frames: int, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
-        """A rendered clip and the clean row near it: float16 [bands, frames] each."""
-        number = int(rng.integers(len(recording.starts)))
+    def _pair(self, recording: Recording, rng: np.random.Generator) -> tuple[Array, Array]:
+        """A crop of a rendering and the clean one near it: float16 [bands, frames] each."""
+        number, frames = int(rng.integers(len(recording.starts))), self._frames
         rendered = self._file(recording.rendered)[number]
         first = int(rng.integers(max(1, rendered.shape[1] - frames + 1)))
         clip = padded(np.array(rendered[:, first : first + frames]), frames)
@@ -97,9 +92,9 @@ class PairMaker:
         middle = recording.starts[number] / self._hop + (first + frames / 2) * rate
         shift = rng.uniform(-1, 1) * self._config.training.shift_seconds / self._hop
         clean = self._file(recording.clean)
-        start = round(middle + shift - self._row / 2)
-        start = max(0, min(start, clean.shape[1] - self._row))
-        return clip, padded(np.array(clean[:, start : start + self._row]), self._row)
+        start = round(middle + shift - frames / 2)
+        start = max(0, min(start, clean.shape[1] - frames))
+        return clip, padded(np.array(clean[:, start : start + frames]), frames)
 
     def _distorted(self, clips: Array, rng: np.random.Generator) -> Array:
         """Clips under noise and a random equalizer."""
