@@ -51,7 +51,10 @@ def write(tmp_path, text):
             "spectrum: {kind: wavelet}",
             "spectrum.kind='wavelet': expected one of embedding, mel, modulation, samples",
         ),
-        ("spectrum: {bins: 4}", "spectrum.kind=None: expected one of embedding, mel, modulation, samples"),
+        (
+            "spectrum: {bins: 4}",
+            "spectrum.kind=None: expected one of embedding, mel, modulation, samples",
+        ),
         ("seed: true", "seed=True: should be a valid integer"),
         ("training: {float_steps: '300'}", "training.float_steps='300': should be a valid integer"),
         (

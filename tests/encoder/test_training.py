@@ -76,7 +76,8 @@ def test_nothing_is_left_to_learn_from(encoder_run):
 
 def test_pairs_belong_together(recordings, encoder_config, encoder_run):
     """The clean row of a pair holds the very music of its clip, and another song's does not."""
-    training = encoder_config.training.model_copy(update={"noise_share": 0.0, "pairs": 48, "shift_seconds": 0})
+    changes = {"noise_share": 0.0, "pairs": 48, "shift_seconds": 0}
+    training = encoder_config.training.model_copy(update=changes)
     config = encoder_config.model_copy(update={"training": training})
     maker = PairMaker(recordings, noise_pieces(config, encoder_run.cache), config)
     pairs = maker.draw(3)
