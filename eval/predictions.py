@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from ..configs.schema import Config
+from ..model.decision import threshold_of
 from ..support.errors import RunError
 from ..support.files import replacing
 from ..training.data.clips import DISTORTIONS, TestClip
@@ -56,7 +57,7 @@ class Thresholds:
     def of(unknown_scores: Floats, config: Config) -> "Thresholds":
         """The scores that these unknown clips reach at both rates of false alarms."""
         rates = config.training.false_alarm_rate, STRICT_RATE
-        return Thresholds(*(float(np.quantile(unknown_scores, 1 - rate)) for rate in rates))
+        return Thresholds(*(threshold_of(unknown_scores, rate) for rate in rates))
 
 
 class PredictionTable:

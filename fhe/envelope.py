@@ -1,4 +1,4 @@
-"""The envelope around everything that crosses between client and server.
+"""The envelope around all bytes that belong to an artifact: queries, responses, keys.
 
 ```
 offset  bytes
@@ -8,12 +8,14 @@ offset  bytes
      6     32  id of the artifact
     38     16  id of the client's key set
     54     32  SHA-256 of the 54 bytes before it and the payload
-    86      .  payload, as Concrete serialises it
+    86      .  payload: of Q and R the words of ciphertexts, of E and K keys as Concrete
+               serialises them
 ```
 
-It carries no secret and says nothing of the clip. It lets each side refuse truncated bytes, bytes
-of another kind, of another artifact or of another key set with a clear error, before Concrete's
-deserialiser sees them.
+Its header carries no secret and says nothing of the clip. It lets each side refuse truncated
+bytes, bytes of another kind, of another artifact or of another key set with a clear error, before
+Concrete's deserialiser sees them. A field that changes from query to query belongs between the key
+set's id and the digest: a service compares all before that id with what it expects.
 """
 
 import hashlib

@@ -56,6 +56,16 @@ class Decision:
         return Decision(tuple(data["weights"]), data["intercept"], data["temperature"])
 
 
+def threshold_of(unknown_scores: Array, false_alarms: float) -> float:
+    """The rule of every threshold: the score that a share of unknown clips exceeds.
+
+    Args:
+        unknown_scores: from unknown to known, of clips of unknown songs, float [clips].
+        false_alarms: the share, between 0 and 1.
+    """
+    return float(np.quantile(unknown_scores, 1 - false_alarms))
+
+
 def logit_features(logits: Array) -> Array:
     """What the decision looks at.
 

@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from ..model.decision import Decision, logit_features
+from ..model.decision import Decision, logit_features, threshold_of
 from ..model.network import network_logits
 from ..support.arrays import Array
 from ..support.errors import RunError
@@ -108,8 +108,8 @@ def calibrate(logits: Array, labels: Array, false_alarms: float) -> Decision:
     fitted.fit(logit_features(logits), known)
     weights = tuple(float(weight) for weight in fitted.coef_[0])
     score = logit_features(logits) @ np.asarray(weights)
-    threshold = np.quantile(score[~known], 1 - false_alarms)
-    return Decision(weights, -float(threshold), _temperature(logits[known], labels[known]))
+    threshold = threshold_of(score[~known], false_alarms)
+    return Decision(weights, -threshold, _temperature(logits[known], labels[known]))
 
 
 def _temperature(logits: Array, labels: Array) -> float:

@@ -9,7 +9,8 @@ from .base import Count, Probability, Range, Settings
 
 
 class AugmentSettings(Settings):
-    """What a phone does to music, applied to the waveform in this order."""
+    """What a phone does to music, applied to the waveform: speed, equalizer, reverb, noise, level,
+    clipping, codec, in this order."""
 
     noise: Path | None = None
     """CSV (column ``path``, optionally ``source_path``) or folder of noise recordings;

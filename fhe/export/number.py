@@ -26,6 +26,7 @@ import numpy.typing as npt
 from concrete import fhe
 from sklearn.linear_model import LogisticRegression
 
+from ...model.decision import threshold_of
 from ..number import BASE, TOP, Integers, Number
 
 KEPT_BITS = 6
@@ -186,7 +187,7 @@ def _with_decision(
     number = replace(number, l1_norm=counts, unknown=-slopes["unknown"] / unit)
     against = counts * norm + number.against_of(unknown)
     total = weights[levels] - against
-    weights -= int(np.floor(np.quantile(total[~known], 1 - false_alarms))) + 1
+    weights -= math.floor(threshold_of(total[~known], false_alarms)) + 1
     # no song has a level: never accepted, whatever "unknown" says
     least = min(0, int(number.against_of(number.rounded(np.array(math.floor(lowest))))))
     weights[0] = min(-int(np.abs(weights).max()), least) - 1

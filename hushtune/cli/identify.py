@@ -19,7 +19,7 @@ from hushtune.cli.remotely import (
     connect,
     identify_remotely,
 )
-from hushtune.support.errors import ConfigError
+from hushtune.support.errors import ArtifactError, ConfigError
 from hushtune.support.units import readable_seconds
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def identify(
         raise ConfigError("No clip given. Give an artifact and clips, or --server URL and clips.")
     require_artifact(artifact)
     require_a_clip(files)
+    _check_demands(artifact, artifact_id, signer)
     from hushtune.recognizer import Recognizer
 
     recognizer = Recognizer(artifact, fhe.value, keys)
@@ -104,6 +105,22 @@ def identify(
     identify_all(
         files, lambda clip: _with_progress(recognizer, clip, top), fhe.value, as_json=as_json
     )
+
+
+def _check_demands(artifact: Path, artifact_id: str | None, signer: str | None) -> None:
+    """What is demanded of a service's artifact is demanded of one in a folder, too."""
+    if artifact_id is not None:
+        from hushtune.client.address import check_pin
+        from hushtune.fhe.artifact import read_manifest
+
+        found = read_manifest(artifact).id
+        if not found.startswith(check_pin(artifact_id)):
+            raise ArtifactError(f"{artifact}: its id is {found}, not {artifact_id}...")
+    if signer is not None:
+        from hushtune.client.address import public_key
+        from hushtune.fhe.signing import verify
+
+        verify(artifact, public_key(signer))
 
 
 def _with_progress(recognizer: "Recognizer", clip: Path, top: int) -> "Answer":

@@ -26,7 +26,7 @@ InsecureHttp = Annotated[
 ]
 ArtifactId = Annotated[
     str | None,
-    typer.Option(help="Refuse a service whose artifact's id does not begin so ('info')."),
+    typer.Option(help="Refuse an artifact whose id does not begin so ('info')."),
 ]
 Signer = Annotated[
     str | None,

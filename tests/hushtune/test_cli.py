@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import traceback
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from hushtune import cli
+from hushtune.fhe import signing
+from hushtune.fhe.artifact import read_manifest
 from hushtune.support.errors import ServiceError
 
 COMMANDS = [
@@ -178,6 +182,26 @@ def test_identify_without_encryption(tiny_artifact, tiny_clips, mode):
     result = hushtune("identify", tiny_artifact, path, "--fhe", mode)
     assert result.returncode == 0, result.stderr
     assert "1. " in result.stdout and "sent" not in result.stdout
+
+
+def test_what_is_demanded_of_a_services_artifact_is_demanded_of_a_folder(
+    tiny_artifact, tiny_clips, tmp_path
+):
+    clip, mode = tiny_clips[0][1], ("--fhe", "clear")
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    key = Ed25519PrivateKey.generate()
+    mine, other = signing.public_key_of(key), "ab" * 32
+    unsigned = hushtune("identify", folder, clip, *mode, "--signer", mine)
+    assert unsigned.returncode == 1 and "unsigned" in unsigned.stderr
+    signing.sign(folder, key)
+    assert hushtune("identify", folder, clip, *mode, "--signer", mine).returncode == 0
+    foreign = hushtune("identify", folder, clip, *mode, "--signer", other)
+    assert foreign.returncode == 1 and "another key" in foreign.stderr
+    found = read_manifest(folder).id[:16]
+    assert hushtune("identify", folder, clip, *mode, "--artifact-id", found).returncode == 0
+    another = hushtune("identify", folder, clip, *mode, "--artifact-id", "0" * 16)
+    assert another.returncode == 1 and f"its id is {found}" in another.stderr
 
 
 def test_bad_clips_are_named_and_the_good_ones_answered(tiny_artifact, tiny_clips, tmp_path, tone):
