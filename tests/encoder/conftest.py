@@ -2,6 +2,7 @@
 forbids it, 2 listed twice."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -19,25 +20,34 @@ LEARNED, HELD, FORBIDDEN, TWICE = 14, 8, 2, 2
 @pytest.fixture(scope="session")
 def encoder_config(tmp_path_factory, kept):
     folder = tmp_path_factory.mktemp("encoder")
+
+    def make(made):
+        from hushtune.training.encoder.fitting import train_encoder
+
+        write_music(made)
+        train_encoder(config_in(made))
+
+    sources = ("support", "configs", "model", "training")
+    kept("encoder", make, to=folder, sources=sources, settings=Path(__file__).read_text())
+    return config_in(folder)
+
+
+def write_music(folder):
+    """Songs, and a list of them."""
     songs = ComposedCatalogue(kind="composed", tracks=LEARNED + HELD + FORBIDDEN, seconds=40)
-    sources = ("training/data", "training/encoder", "model/encoder.py", "support")
-    kept(
-        "encoder-songs",
-        lambda made: compose_catalogue(songs, made),
-        to=folder,
-        sources=("training/data/composer.py",),
-        settings=songs,
-    )
-    tracks = compose_catalogue(songs, folder)
     rows = []
-    for number, track in enumerate(tracks):
+    for number, track in enumerate(compose_catalogue(songs, folder / "songs")):
         source = "https://host.example/kept/apart" if number >= LEARNED + FORBIDDEN else "https://a"
         licence = "CC-BY-NC-4.0" if LEARNED <= number < LEARNED + FORBIDDEN else "CC0-1.0"
-        rows.append([track.id, track.title, track.artist, track.path, source, licence])
+        path = track.path.relative_to(folder)
+        rows.append([track.id, track.title, track.artist, path, source, licence])
     rows += [["again" + row[0], *row[1:]] for row in rows[:TWICE]]
     with (folder / "music.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["id", "title", "artist", "path", "source", "license"], *rows])
-    config = EncoderConfig(
+
+
+def config_in(folder):
+    return EncoderConfig(
         name="tiny",
         seed=3,
         runs=folder / "runs",
@@ -47,27 +57,9 @@ def encoder_config(tmp_path_factory, kept):
         signal=SignalSettings(bands=32, crop_seconds=3),
         network=EncoderNetworkSettings(channels=(8, 16, 16), values=64),
         training=EncoderTrainingSettings(
-            steps=120,
-            pairs=12,
-            remembered=48,
-            renderings=2,
-            checkpoint_every=40,
+            steps=120, pairs=12, remembered=48, renderings=2, checkpoint_every=40
         ),
     )
-
-    def make(made):
-        from hushtune.training.encoder.fitting import train_encoder
-
-        train_encoder(config.model_copy(update={"runs": made}))
-
-    kept(
-        "encoder-run",
-        make,
-        to=config.runs,
-        sources=sources,
-        settings=config.model_dump_json(exclude={"runs", "music"}),
-    )
-    return config
 
 
 @pytest.fixture(scope="session")

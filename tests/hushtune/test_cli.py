@@ -251,7 +251,7 @@ def test_info(tiny_artifact):
     text = hushtune("info", tiny_artifact).stdout
     assert "18 PBS" in text and "6 songs" in text
     manifest = json.loads(hushtune("info", tiny_artifact, "--json").stdout)
-    assert manifest["circuit"]["pbs"] == 30
+    assert manifest["circuit"]["pbs"] == 18
 
 
 def test_clips_writes_what_it_lists(tiny_run, tmp_path):

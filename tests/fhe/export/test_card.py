@@ -23,7 +23,7 @@ def test_an_artifact_carries_its_card(tiny_artifact, tiny_run, manifest):
         f"{measured['float']['unknown_rejected']:.1%}",
         f"| {costs.compute_seconds:.2f} s |",
         f"| {costs.evaluation_key_bytes / 1e6:.1f} MB |",
-        "| table lookups (PBS) | 30 |",
+        "| table lookups (PBS) | 18 |",
         f"{manifest.agreement.clips} held-out clips",
         "composed by Hushtune itself",
         "## Limits",
