@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 FOLDER = Path(__file__).parents[1] / "encoders"
-"""Where the shipped encoders lie: a graph and weights each."""
+"""Where the shipped encoders lie, each in a folder of its own."""
+GRAPH = "encoder.onnx"
 INPUT = "power"
 AT_ONCE = 64
 """Crops that are embedded together."""
@@ -106,9 +107,9 @@ class EmbeddingFrontEnd(PowerFrontEnd):
 
     @cached_property
     def _encoder(self) -> OnnxEncoder:
-        graph = FOLDER / f"{self._name}.onnx"
+        graph = FOLDER / self._name / GRAPH
         if not graph.is_file():
-            names = ", ".join(sorted(path.stem for path in FOLDER.glob("*.onnx")))
+            names = ", ".join(sorted(path.parent.name for path in FOLDER.glob(f"*/{GRAPH}")))
             raise ConfigError(f"spectrum.encoder={self._name}: expected one of {names}.")
         encoder = OnnxEncoder(graph)
         for name, value in encoder.signal.items():
