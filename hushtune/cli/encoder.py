@@ -56,11 +56,12 @@ def evaluate(
     )
     path = opened.folder / "report.json"
     write_atomically(path, json.dumps(report.to_json(), indent=1).encode())
-    console.print(_table(report), markup=False)
+    console.print(table_of(report), markup=False)
     say(f"Report: {path}")
 
 
-def _table(report: "EncoderReport") -> str:
+def table_of(report: "EncoderReport") -> str:
+    """A report for people."""
     lines = [
         f"{report.songs} songs enrolled ({report.judged} unheard), {report.unknown} unknown; "
         f"{report.rows:,} rows of {report.values} values, {report.rows_a_minute:.1f} a minute",

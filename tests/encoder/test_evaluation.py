@@ -3,9 +3,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from hushtune import cli
+from hushtune.cli import encoder as cli_encoder
 from hushtune.eval.encoder import evaluate_encoder
-from hushtune.support.errors import CatalogueError
+from hushtune.support.errors import CatalogueError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,24 @@ def test_too_few_held_out_tracks_are_refused(encoder_run):
         evaluate_encoder(encoder_run, shortest=500)
 
 
-def test_the_command_prints_a_table_and_writes_a_report(encoder_run):
+def test_the_table_names_every_kind_of_clip(report):
+    table = cli_encoder.table_of(report)
+    assert table.startswith("19 songs enrolled (5 unheard), 3 unknown")
+    for kind in ("3 s", "5 s", "10 s", "10 s, +-2 %", "10 s, +-4 %"):
+        assert f"\n{kind} " in table
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_report(encoder_run):
     command = [sys.executable, "-m", "hushtune", "encoder", "evaluate", str(encoder_run.folder)]
     done = subprocess.run([*command, "--shortest", "30"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "19 songs enrolled (5 unheard), 3 unknown" in done.stdout
     written = json.loads((encoder_run.folder / "report.json").read_text())
     assert len(written["rates"]) == 5
-    wrong = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True)
-    assert wrong.returncode == 1 and "no encoder's training lies here" in wrong.stderr
+
+
+def test_a_folder_without_an_encoder_is_refused(tmp_path):
+    wrong = CliRunner().invoke(cli.commands, ["encoder", "evaluate", str(tmp_path)])
+    assert isinstance(wrong.exception, RunError)
+    assert "no encoder's training lies here" in str(wrong.exception)

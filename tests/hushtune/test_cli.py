@@ -23,7 +23,7 @@ from hushtune.support.errors import ServiceError
 COMMANDS = [
     *("identify", "listen", "app", "info"),
     *("demo", "train", "compile", "sign", "clips"),
-    *("config show", "config check", "config reference"),
+    *("config show", "config check", "config reference", "encoder train", "encoder evaluate"),
     *("serve", "token"),
     *("load-test", "evaluate", "sweep", "report compare", "report write", "report schema"),
 ]

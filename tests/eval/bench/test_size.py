@@ -65,6 +65,7 @@ def test_only_rows_stay_in_the_folder(measured):
     assert {json.loads(file.read_text())["cores"] for file in files} == set(CORES)
 
 
+@pytest.mark.slow
 def test_a_second_call_reuses_the_files(measured, tiny_config):
     folder, rows = measured
     started = time.perf_counter()
