@@ -8,8 +8,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from ..support.errors import AudioError
-from .decoding import FORMATS, LOUDEST_SAMPLE, decode, mix
+from ..support.errors import AudioError, AudioFault
+from .decoding import FORMATS, LOUDEST_SAMPLE, Decoded, decode, mix
 
 MIN_CLIP_SECONDS = 1.0
 MAX_CLIP_SECONDS = 20.0
@@ -33,12 +33,18 @@ def read_audio(
     Raises:
         AudioError: no such file, an empty file, or no audio that can be decoded.
     """
-    path = Path(path)
+    return decode_audio(Path(path), sample_rate, max_seconds=max_seconds).samples
+
+
+def decode_audio(path: Path, sample_rate: int, *, max_seconds: float | None = None) -> Decoded:
+    """What `read_audio` decodes, and whether it is about as much as the file states."""
     if not path.is_file():
-        raise AudioError(f"{path}: no such file. Give the path of an audio file.")
+        raise AudioError(
+            f"{path}: no such file. Give the path of an audio file.", AudioFault.MISSING
+        )
     if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty. Expected {FORMATS}.")
-    return decode(path, sample_rate, max_seconds=max_seconds).samples
+        raise AudioError(f"{path}: the file is empty. Expected {FORMATS}.", AudioFault.EMPTY)
+    return decode(path, sample_rate, max_seconds=max_seconds)
 
 
 def to_mono(
@@ -67,7 +73,8 @@ def to_mono(
     if not np.isfinite(samples).all() or np.abs(samples).max(initial=0) > LOUDEST_SAMPLE:
         raise AudioError(
             f"{name}: holds samples that are not finite numbers, or far beyond full scale. "
-            "Export it again."
+            "Export it again.",
+            AudioFault.NO_SOUND,
         )
     mono = samples if samples.ndim == 1 else mix(samples.T)
     return np.ascontiguousarray(resample(mono, source_rate, sample_rate))
@@ -91,12 +98,14 @@ def check_audible(
     seconds = len(samples) / sample_rate
     if seconds < min_seconds:
         raise AudioError(
-            f"{name}: too short, {seconds:.2f} s. At least {min_seconds:g} s are needed."
+            f"{name}: too short, {seconds:.2f} s. At least {min_seconds:g} s are needed.",
+            AudioFault.TOO_SHORT,
         )
     level = 20 * np.log10(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-12)
     if level < SILENCE_DBFS:
         raise AudioError(
-            f"{name}: silent, {level:.0f} dBFS. Expected music above {SILENCE_DBFS:g} dBFS."
+            f"{name}: silent, {level:.0f} dBFS. Expected music above {SILENCE_DBFS:g} dBFS.",
+            AudioFault.SILENT,
         )
 
 

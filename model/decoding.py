@@ -15,7 +15,7 @@ import soxr
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from ..support.errors import AudioError
+from ..support.errors import AudioError, AudioFault
 
 Samples = NDArray[np.float32]
 
@@ -66,9 +66,13 @@ def decode(path: Path, sample_rate: int, *, max_seconds: float | None = None) ->
         with path.open("rb") as file:
             return _decode(file, path, sample_rate, max_seconds)
     except av.error.FFmpegError as error:
-        raise AudioError(f"{path}: not audio that can be decoded. Expected {FORMATS}.") from error
+        raise AudioError(
+            f"{path}: not audio that can be decoded. Expected {FORMATS}.", AudioFault.UNDECODABLE
+        ) from error
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise AudioError(
+            f"{path}: cannot be read ({error.strerror}).", AudioFault.UNREADABLE
+        ) from error
 
 
 def _decode(file: IO[bytes], path: Path, sample_rate: int, max_seconds: float | None) -> Decoded:
@@ -76,7 +80,9 @@ def _decode(file: IO[bytes], path: Path, sample_rate: int, max_seconds: float | 
     channels = _Channels(sample_rate, str(path))
     with av.open(file, metadata_errors="replace") as container:
         if not container.streams.audio:
-            raise AudioError(f"{path}: holds no audio. Expected {FORMATS}.")
+            raise AudioError(
+                f"{path}: holds no audio. Expected {FORMATS}.", AudioFault.WITHOUT_AUDIO
+            )
         stream = container.streams.audio[0]
         announced = _announced_seconds(container, stream)
         for block, rate in _blocks(container, stream):
@@ -144,7 +150,8 @@ class _Channels:
         if not np.isfinite(block).all() or np.abs(block).max(initial=0) > LOUDEST_SAMPLE:
             raise AudioError(
                 f"{self.name}: holds samples that are not finite numbers, or far beyond full "
-                "scale. Export it again."
+                "scale. Export it again.",
+                AudioFault.NO_SOUND,
             )
         if (len(block), rate) != self._form:
             self._end_part()

@@ -1,5 +1,7 @@
 """The errors a user can meet. Every one says what was wrong, what was expected, what to do."""
 
+from enum import Enum
+
 
 class HushtuneError(Exception):
     """Root of every error Hushtune raises on purpose; catch this one to catch them all."""
@@ -9,8 +11,35 @@ class ConfigError(HushtuneError):
     """A configuration file cannot be read, or one of its settings is not allowed."""
 
 
+class AudioFault(str, Enum):
+    """What is wrong with a clip or track, in a word or two for people."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+    UNDECODABLE = "not decodable"
+    WITHOUT_AUDIO = "without audio"
+    NO_SOUND = "samples beyond full scale"
+    TOO_SHORT = "too short"
+    SILENT = "silent"
+    REPEATED = "repeated"
+    OTHER = "other"
+
+
 class AudioError(HushtuneError):
-    """A clip or track cannot be decoded, or holds nothing that could be identified."""
+    """A clip or track cannot be decoded, or holds nothing that could be identified.
+
+    Args:
+        message: what, expected what, what to do.
+        fault: by which such tracks are counted.
+    """
+
+    def __init__(self, message: str, fault: AudioFault = AudioFault.OTHER):
+        super().__init__(message)
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[str, AudioFault]]:
+        return type(self), (str(self), self.fault)
 
 
 class CatalogueError(HushtuneError):

@@ -23,6 +23,7 @@ from ..support.parallel import release_workers
 from .calibration import PARTS, calibrate, calibration_logits
 from .curve import draw_learning_curve
 from .data.catalogue import list_tracks
+from .data.checking import check_tracks, summary
 from .data.pool import (
     COMPILING,
     TRAINING,
@@ -36,10 +37,13 @@ from .data.pool import (
 )
 from .data.sounds import split_sounds
 from .data.split import Split, split_tracks
-from .data.views import check_tracks, load_views
+from .data.views import load_views
 from .fitting import PHASES, Fitting, save_tensors, validate
 from .ridge import fit_ridge
 from .run import Run, RunFile
+
+SHOWN = 5
+"""Skipped tracks that are named at once; the others stand in ``catalogue.json``."""
 
 
 def train(
@@ -155,20 +159,15 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     if run.has(RunFile.SPLIT):
         return run.split()
     config = run.config
-    tracks, problems = check_tracks(
+    found = check_tracks(
         list_tracks(config.catalogue, run.cache), config, workers=config.training.workers
     )
-    run.write_json(
-        RunFile.CATALOGUE,
-        {
-            "usable": len(tracks),
-            "skipped": [{"id": p.track.id, "reason": p.reason} for p in problems],
-        },
-    )
-    for problem in problems[:5]:
+    run.write_json(RunFile.CATALOGUE, found.to_json())
+    for problem in found.problems[:SHOWN]:
         announce(f"Skipped: {problem.reason}")
-    if len(problems) > 5:
-        announce(f"... {len(problems)} skipped in all: see {run.path(RunFile.CATALOGUE)}.")
+    for line in skipped(run):
+        announce(line)
+    tracks = found.usable
     split = split_tracks(tracks, config.split, config.seed)
     split.save(run.path(RunFile.SPLIT))
     announce(
@@ -176,6 +175,12 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
         f"'unknown', {len(split.unknown_test)} test it."
     )
     return split
+
+
+def skipped(run: Run) -> list[str]:
+    """What of a run's catalogue was left out, in a few lines for people."""
+    path = run.path(RunFile.CATALOGUE)
+    return summary(json.loads(path.read_text("utf-8")), str(path)) if path.exists() else []
 
 
 def prepare_data(run: Run) -> TrainingData:

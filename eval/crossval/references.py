@@ -20,10 +20,10 @@ from ...support.parallel import parallel_map
 from ...support.seeds import Stream
 from ...training.data.augment import Augmenter
 from ...training.data.catalogue import file_digest
+from ...training.data.checking import MAX_TRACK_SECONDS
 from ...training.data.segments import training_spans
 from ...training.data.sounds import Sounds, split_sounds
 from ...training.data.track import Track
-from ...training.data.views import MAX_TRACK_SECONDS
 from ..baselines.landmarks import Landmarks, landmarks
 from ..baselines.mfcc import WINDOW_SECONDS, mfcc_windows
 

@@ -18,6 +18,7 @@ def train(
     Example: [bold]hushtune train configs/corpus.yaml[/bold]
     """
     from hushtune.eval.accuracy import evaluate_run
+    from hushtune.training.trainer import skipped
     from hushtune.training.trainer import train as train_config
 
     with resumable():
@@ -25,6 +26,8 @@ def train(
         done = run.path("result.json").exists()
         result = run.read_json("result.json") if done else evaluate_run(run)
     console.print(_accuracy_table(result), markup=False)
+    for line in skipped(run):
+        say(line)
     say(f"Run: {run.folder}\nNext: hushtune compile {run.folder}")
 
 

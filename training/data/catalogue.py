@@ -17,7 +17,7 @@ from ...configs.schema import (
     JoinedCatalogue,
 )
 from ...model.decoding import SUFFIXES
-from ...support.errors import AudioError, CatalogueError
+from ...support.errors import AudioError, AudioFault, CatalogueError
 from .composer import compose_catalogue
 from .track import Track
 
@@ -172,7 +172,9 @@ def file_digest(path: Path) -> str:
             _digests[state] = hashlib.sha256(path.read_bytes()).hexdigest()
         return _digests[state]
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise AudioError(
+            f"{path}: cannot be read ({error.strerror}).", AudioFault.UNREADABLE
+        ) from error
 
 
 def remember_digest(path: Path, digest: str) -> None:

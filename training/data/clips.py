@@ -33,11 +33,12 @@ from ...support.seeds import Stream
 from ..run import Run
 from .augment import Augmenter
 from .catalogue import file_digest
+from .checking import MAX_TRACK_SECONDS
 from .segments import clip_seconds, held_out, training_spans
 from .sounds import Sounds, split_sounds
 from .split import Split
 from .track import Track
-from .views import MAX_TRACK_SECONDS, random_start
+from .views import random_start
 
 REVISION = 1
 """Of the code that makes the features of clips, for their cache key."""

@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 
 from ...configs.schema import Config, RawSamples
-from ...model.audio import check_audible, read_audio
+from ...model.audio import read_audio
 from ...model.features import FrontEnd, make_front_end
 from ...support.arrays import Array
 from ...support.cache_keys import AUGMENTATION, cache_key
-from ...support.errors import AudioError, CatalogueError
+from ...support.errors import CatalogueError
 from ...support.files import save_array, write_atomically
 from ...support.parallel import parallel_map
 from .augment import Augmenter, fastest_length
-from .catalogue import file_digest, remember_digest
+from .catalogue import file_digest
+from .checking import MAX_TRACK_SECONDS
 from .material import material_of
 from .segments import training_spans
 from .sounds import Sounds, split_sounds
@@ -36,19 +37,8 @@ from .track import Track
 
 REVISION = 3
 """Of the code that makes views, for their cache key."""
-MAX_TRACK_SECONDS = 1200.0
-"""Of longer tracks, only the beginning is enrolled."""
-
 MIN_SPAN_SECONDS = 0.75
 """Shorter stretches of a view are not trained on."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A track that cannot be used, and why."""
-
-    track: Track
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -112,67 +102,6 @@ def analysis(config: Config, exclude: set[str] | None = None) -> object:
     signal = config.signal.model_dump(mode="json", exclude=exclude)
     spectrum = config.spectrum
     return [signal, spectrum.model_dump()] if isinstance(spectrum, RawSamples) else signal
-
-
-def check_tracks(
-    tracks: list[Track], config: Config, *, workers: int = 0
-) -> tuple[list[Track], list[Problem]]:
-    """Decode every track and sort out those that cannot be used.
-
-    A track must decode, last at least one crop, not be silent, and not repeat another's file.
-
-    Returns:
-        Usable tracks, in order; problems of the others.
-
-    Raises:
-        CatalogueError: a problem under ``strict: true``, or no usable track.
-    """
-    signal = config.signal
-    checks = parallel_map(
-        _Check(signal.sample_rate_hz, signal.crop_seconds),
-        tracks,
-        title="Checking tracks",
-        workers=workers,
-    )
-    first_with: dict[str, Track] = {}
-    usable, problems = [], []
-    for track, (digest, reason) in zip(tracks, checks, strict=True):
-        if digest:
-            remember_digest(track.path, digest)
-        twin = first_with.setdefault(digest, track) if digest else track
-        if reason is None and twin is not track:
-            reason = f"{track.path}: the same file as track {twin.id}."
-        if reason is None:
-            usable.append(track)
-        else:
-            problems.append(Problem(track, reason))
-    if problems and config.catalogue.strict:
-        raise CatalogueError(
-            f"catalogue (strict): {len(problems)} of {len(tracks)} tracks cannot be used:\n"
-            + "\n".join(problem.reason for problem in problems)
-        )
-    if not usable:
-        raise CatalogueError(
-            f"catalogue.path={getattr(config.catalogue, 'path', '')}: none of {len(tracks)} tracks "
-            f"can be used; the first: {problems[0].reason}"
-        )
-    return usable, problems
-
-
-@dataclass(frozen=True)
-class _Check:
-    sample_rate: int
-    min_seconds: float
-
-    def __call__(self, track: Track) -> tuple[str, str | None]:
-        digest = ""
-        try:
-            digest = file_digest(track.path)
-            samples = read_audio(track.path, self.sample_rate, max_seconds=MAX_TRACK_SECONDS)
-            check_audible(samples, self.sample_rate, self.min_seconds, name=str(track.path))
-        except AudioError as error:
-            return digest, str(error)
-        return digest, None
 
 
 def load_views(

@@ -16,6 +16,7 @@ from ...configs.schema.encoder import EncoderConfig
 from ...model.encoder import Encoder
 from ...support.errors import RunError
 from ...support.files import read_json_lines, write_atomically
+from ...support.memory import keep_freed_memory
 from ...support.parallel import release_workers
 from ...support.progress import progress_bar
 from ..curve import draw_encoder_curve
@@ -115,6 +116,7 @@ class EncoderFitting:
     def fit(self) -> None:
         """Run the remaining steps; an interruption loses those since the last checkpoint."""
         settings, started = self._settings, time.monotonic()
+        keep_freed_memory()
         log_path = self._run.path(EncoderFile.METRICS)
         sums, count = [0.0, 0.0], 0
         with (

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -7,8 +8,8 @@ from hushtune.configs.loading import parse_config
 from hushtune.configs.schema import CsvCatalogue, FmaCatalogue, FolderCatalogue
 from hushtune.support.errors import CatalogueError
 from hushtune.training.data.catalogue import list_tracks
+from hushtune.training.data.checking import check_tracks, summary
 from hushtune.training.data.track import Track
-from hushtune.training.data.views import check_tracks
 
 
 def folder(path):
@@ -95,13 +96,49 @@ def checked(path: Path, tone, strict: bool):
 
 
 def test_unusable_tracks_are_named_and_skipped(tmp_path, tone):
-    usable, problems = checked(tmp_path, tone, strict=False)
-    assert [track.title for track in usable] == ["good-copy"]
-    reasons = {problem.track.title: problem.reason for problem in problems}
+    found = checked(tmp_path, tone, strict=False)
+    assert [track.title for track in found.usable] == ["good-copy"]
+    reasons = {problem.track.title: problem.reason for problem in found.problems}
     assert "same file" in reasons["good"]
     assert "too short" in reasons["short"]
     assert "silent" in reasons["silent"]
     assert "not audio" in reasons["text"]
+
+
+def test_what_was_skipped_is_counted_by_what_was_wrong(tmp_path, tone):
+    (line,) = summary(checked(tmp_path, tone, strict=False).to_json(), "catalogue.json")
+    assert line.startswith("WARNING: 80% of the catalogue is not enrolled. Skipped 4 of 5 tracks: ")
+    for count in ("1 repeated", "1 too short", "1 silent", "1 not decodable"):
+        assert count in line
+    assert line.endswith("See catalogue.json.")
+
+
+def test_a_few_skipped_tracks_are_told_without_alarm():
+    skipped = [{"id": "a", "fault": "silent", "reason": "a: silent."}]
+    assert summary({"usable": 19, "skipped": skipped}, "x") == [
+        "Skipped 1 of 20 tracks: 1 silent. See x."
+    ]
+    assert summary({"usable": 20, "skipped": []}, "x") == []
+
+
+def test_a_damaged_track_and_a_very_long_one_are_used_as_far_as_they_go(tmp_path, tone):
+    whole = tmp_path / "whole.flac"
+    soundfile.write(whole, np.tile(tone, 4), 16000)
+    data = whole.read_bytes()
+    (tmp_path / "cut.flac").write_bytes(data[: round(0.6 * len(data))])
+    noise = np.random.default_rng(0).standard_normal(8000).astype("f") * 0.1
+    soundfile.write(tmp_path / "mix.flac", np.tile(noise, 1230), 8000)
+    settings = {"name": "x", "catalogue": {"kind": "folder", "path": str(tmp_path)}}
+    config = parse_config(settings, name="x", folder=tmp_path)
+    found = check_tracks(list_tracks(config.catalogue, tmp_path), config, workers=1)
+    assert len(found.usable) == 3 and not found.problems
+    cut, mix = sorted(found.partly, key=lambda one: one.track.id)
+    assert cut.damaged and 0.4 * cut.of_seconds < cut.seconds < 0.8 * cut.of_seconds
+    assert f"of about {4 * len(tone) / 16000:.0f} s could be decoded" in cut.reason
+    assert not mix.damaged and mix.seconds == pytest.approx(1200)
+    assert "the first 20 count" in mix.reason
+    (line,) = summary(found.to_json(), "x")
+    assert line.startswith("Used only in part: 2 tracks, the first: ") and "cut.flac" in line
 
 
 def test_unusable_tracks_are_an_error_where_strict(tmp_path, tone):
