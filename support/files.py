@@ -74,6 +74,16 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
+def write_json(path: Path, data: object) -> None:
+    """Write JSON that people can read.
+
+    Names of files that are no UTF-8, which Python holds as halves of surrogate pairs, become
+    escapes: `json.loads` gives them back.
+    """
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write bytes."""
     with replacing(path) as partial:

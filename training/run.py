@@ -34,7 +34,7 @@ from ..model.features import FrontEnd, load_front_end
 from ..model.network import Network
 from ..support.arrays import Array
 from ..support.errors import RunError
-from ..support.files import replacing, write_atomically
+from ..support.files import replacing, write_atomically, write_json
 from .data.split import Split
 
 
@@ -208,8 +208,7 @@ class Run:
 
     def write_json(self, name: RunFile | str, data: object) -> None:
         """Write a JSON file of this run."""
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        write_atomically(self.path(name), (text + "\n").encode())
+        write_json(self.path(name), data)
 
     def read_json(self, name: RunFile | str) -> dict[str, Any]:
         """Read a JSON file of this run.

@@ -22,7 +22,7 @@ from ..support.files import save_array, write_atomically
 from ..support.parallel import release_workers
 from .calibration import PARTS, calibrate, calibration_logits
 from .curve import draw_learning_curve
-from .data.catalogue import list_tracks
+from .data.catalogue import list_tracks, other_files
 from .data.checking import check_tracks, summary
 from .data.pool import (
     COMPILING,
@@ -162,7 +162,8 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     found = check_tracks(
         list_tracks(config.catalogue, run.cache), config, workers=config.training.workers
     )
-    run.write_json(RunFile.CATALOGUE, found.to_json())
+    told = {**found.to_json(), "other_files": other_files(config.catalogue)}
+    run.write_json(RunFile.CATALOGUE, told)
     for problem in found.problems[:SHOWN]:
         announce(f"Skipped: {problem.reason}")
     for line in skipped(run):

@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,13 @@ from ...configs.schema import (
 )
 from ...model.decoding import SUFFIXES
 from ...support.errors import AudioError, AudioFault, CatalogueError
+from ...support.text import plain
 from .composer import compose_catalogue
+from .tables import read_rows
 from .track import Track
+
+HIDDEN = {"__MACOSX", "lost+found", "System Volume Information"}
+"""Folders that systems make."""
 
 
 def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
@@ -67,57 +74,86 @@ def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
 def _from_folder(folder: Path) -> Iterator[Track]:
     if not folder.is_dir():
         raise CatalogueError(f"catalogue.path={folder}: no such folder.")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+    for path in sorted(files_in(folder)):
+        if path.suffix.lower() in SUFFIXES:
             title, artist, genre = _tags(path)
-            yield Track(path.relative_to(folder).as_posix(), title, artist, path, genre)
+            name = os.fsencode(path.relative_to(folder))  # which need not be UTF-8
+            yield Track(name.decode("utf-8", "backslashreplace"), title, artist, path, genre)
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """All files of a folder and the folders in it, linked ones, too, each folder once.
+
+    What a system or a program hides there is passed over (``.Trash-1000``, ``._song.mp3``,
+    ``__MACOSX``).
+    """
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        about = os.stat(here)
+        if (about.st_dev, about.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in names:
+            path = Path(here, name)
+            if not _hidden(name) and path.is_file():
+                yield path
+
+
+def other_files(settings: Catalogue) -> dict[str, int]:
+    """How many files of a catalogue's folder are not searched for audio, by their suffixes."""
+    if not isinstance(settings, FolderCatalogue):
+        return {}
+    suffixes = (path.suffix.lower() for path in files_in(settings.path))
+    counts = Counter(suffix or "no suffix" for suffix in suffixes if suffix not in SUFFIXES)
+    return dict(counts.most_common())
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "$")) or name in HIDDEN
 
 
 def _tags(path: Path) -> tuple[str, str, str]:
-    """Title, artist and genre from tags, else from the name ``Artist - Title.ext``."""
+    """Title, artist and genre from tags, else from the name ``Artist - Title.ext``.
+
+    A number before the dash is that of the track: ``01 - Title.ext``.
+    """
     title = artist = genre = None
     try:
         tags = tinytag.TinyTag.get(path)
         title, artist, genre = tags.title, tags.artist, tags.genre
     except (tinytag.TinyTagException, OSError, ValueError):
         pass  # decoding, later, tells whether the file is broken
-    named_artist, dash, named_title = path.stem.partition(" - ")
-    if not title:
-        title = named_title if dash else path.stem
-    if not artist:
-        artist = named_artist if dash else ""
-    return title.strip(), artist.strip(), (genre or "").strip()
+    title, artist, genre = (plain(text or "").strip() for text in (title, artist, genre))
+    named_artist, dash, named_title = plain(path.stem).partition(" - ")
+    if dash and named_artist.strip().isdigit():
+        named_artist, dash, rest = named_title.partition(" - ")
+        named_artist, named_title = (named_artist, rest) if dash else ("", named_title)
+    else:
+        named_artist, named_title = (named_artist, named_title) if dash else ("", plain(path.stem))
+    return (
+        title or named_title.strip() or path.name,
+        artist or named_artist.strip(),
+        genre,
+    )
 
 
 def _from_csv(manifest: Path) -> Iterator[Track]:
-    if not manifest.is_file():
-        raise CatalogueError(f"catalogue.path={manifest}: no such file.")
-    required = {"id", "title", "artist", "path"}
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            missing = required - set(rows.fieldnames or ())
-            if missing:
-                raise CatalogueError(
-                    f"{manifest}: column {', '.join(sorted(missing))} is missing; "
-                    f"found {', '.join(rows.fieldnames or ['nothing'])}."
-                )
-            for row in rows:
-                if not (row["id"] and row["path"]):
-                    raise CatalogueError(
-                        f"{manifest}, line {rows.line_num}: id={row['id']!r}, "
-                        f"path={row['path']!r}. Both must be given."
-                    )
-                yield Track(
-                    row["id"],
-                    row["title"] or row["id"],
-                    row["artist"] or "",
-                    manifest.parent / row["path"],
-                    row.get("genre") or row.get("source") or "",
-                    license=row.get("license") or row.get("licence") or "",
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
+    for line, row in read_rows(manifest, ("id", "title", "artist", "path")):
+        if not (row["id"] and row["path"]):
+            raise CatalogueError(
+                f"{manifest}, line {line}: id={row['id']!r}, path={row['path']!r}. Both must be "
+                "given."
+            )
+        yield Track(
+            row["id"],
+            plain(row["title"]).strip() or row["id"],
+            plain(row["artist"]).strip(),
+            manifest.parent / row["path"],
+            row.get("genre") or row.get("source") or "",
+            license=row.get("license") or row.get("licence") or "",
+        )
 
 
 def _from_fma(folder: Path, subset: str) -> Iterator[Track]:

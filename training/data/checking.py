@@ -143,6 +143,10 @@ def summary(told: Told, where: str) -> list[str]:
         if len(skipped) > MANY_SKIPPED * total:
             line = f"WARNING: {len(skipped) / total:.0%} of the catalogue is not enrolled. {line}"
         lines.append(line)
+    other = told.get("other_files", {})
+    if other:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in list(other.items())[:8])
+        lines.append(f"Files of other kinds, not read: {kinds}.")
     if partly:
         lines.append(f"Used only in part: {len(partly)} tracks, the first: {partly[0]['reason']}")
     return lines

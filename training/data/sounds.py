@@ -5,7 +5,6 @@ by file. What was drawn is noted, and travels beside everything made of it, so t
 that training never touched a test sound.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ...model.decoding import SUFFIXES
 from ...support.arrays import Array
 from ...support.errors import AudioError, CatalogueError
 from ...support.seeds import Stream
+from .tables import read_rows
 
 SYNTHETIC_SOUNDS = 40
 """How many noises and rooms are synthesised where no recordings are given."""
@@ -179,13 +179,11 @@ def _recordings(
 
 def _rows(manifest: Path) -> list[dict[str, str]]:
     """The rows of a CSV file that has a column ``path``."""
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogueError(f"{manifest}: not a UTF-8 CSV file ({error}).") from error
-    if not all(row.get("path") for row in rows):
-        raise CatalogueError(f"{manifest}: expected a CSV file with a column 'path'.")
+    rows = []
+    for line, row in read_rows(manifest, ("path",)):
+        if not row["path"]:
+            raise CatalogueError(f"{manifest}, line {line}: path=''. It must be given.")
+        rows.append(row)
     return rows
 
 

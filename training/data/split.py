@@ -12,7 +12,7 @@ import numpy as np
 
 from ...configs.schema import SplitSettings
 from ...support.errors import CatalogueError, RunError
-from ...support.files import write_atomically
+from ...support.files import write_json
 from ...support.seeds import Stream
 from .track import Track
 
@@ -72,8 +72,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write the split as JSON."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(path, text.encode())
+        write_json(path, self.to_json())
 
     @staticmethod
     def load(path: Path) -> "Split":

@@ -23,7 +23,7 @@ import yaml
 from ...configs.loading import load_encoder_config
 from ...configs.schema.encoder import EncoderConfig
 from ...support.errors import RunError
-from ...support.files import write_atomically
+from ...support.files import write_atomically, write_json
 from ..data.track import Track
 
 
@@ -118,8 +118,7 @@ class EncoderRun:
             "learned": [track.to_json() for track in learned],
             "held_out": [track.to_json() for track in held],
         }
-        text = json.dumps(told, indent=1, ensure_ascii=False)
-        write_atomically(self.path(EncoderFile.TRACKS), text.encode())
+        write_json(self.path(EncoderFile.TRACKS), told)
 
 
 Announce = Callable[[str], None]

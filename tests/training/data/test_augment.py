@@ -117,7 +117,7 @@ def test_missing_or_too_few_recordings(tmp_path, tone):
     with pytest.raises(CatalogueError, match=r"1 recording\(s\) found; at least 2"):
         augmenter(noise=tmp_path)
     (tmp_path / "x.csv").write_text("file\n1.wav\n")
-    with pytest.raises(CatalogueError, match="column 'path'"):
+    with pytest.raises(CatalogueError, match="column path is missing"):
         augmenter(noise=tmp_path / "x.csv")
 
 

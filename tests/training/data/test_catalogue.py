@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import soundfile
 from hushtune.configs.loading import parse_config
 from hushtune.configs.schema import CsvCatalogue, FmaCatalogue, FolderCatalogue
 from hushtune.support.errors import CatalogueError
-from hushtune.training.data.catalogue import list_tracks
+from hushtune.support.files import write_json
+from hushtune.training.data.catalogue import list_tracks, other_files
 from hushtune.training.data.checking import check_tracks, summary
 from hushtune.training.data.track import Track
 
@@ -42,8 +45,74 @@ def test_csv_paths_are_relative_to_the_csv(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"id;title;artist;path\n7;Tune, the;Band;a/b.mp3\n",
+        "id\ttitle\tartist\tpath\n7\tTune, the\tBand\ta/b.mp3\n".encode("utf-16"),
+        b' ID , Title,artist ,path,,\n7, "Tune, the" ,Band , a/b.mp3,,\n,,,,,\n'.replace(
+            b' "Tune, the" ', b'"Tune, the"'
+        ),
+        '\ufeffid,title,artist,path\r\n7,"Tune, the",Band,a/b.mp3\r\n'.encode(),
+    ],
+    ids=["semicolons", "tabs in UTF-16", "blanks and empty columns", "BOM"],
+)
+def test_csv_as_spreadsheets_write_it(tmp_path, data):
+    path = tmp_path / "music.csv"
+    path.write_bytes(data)
+    (track,) = list_tracks(CsvCatalogue(kind="csv", path=path), tmp_path)
+    assert track == Track("7", "Tune, the", "Band", tmp_path / "a/b.mp3")
+
+
+def test_folders_as_people_have_them(tmp_path, tone):
+    music, elsewhere = tmp_path / "music", tmp_path / "elsewhere"
+    (music / "album").mkdir(parents=True)
+    elsewhere.mkdir()
+    soundfile.write(elsewhere / "01 - Linked.flac", tone, 16000)
+    (music / "linked").symlink_to(elsewhere)
+    (music / "album" / "back").symlink_to(music)
+    for junk in (".Trash-1000", "__MACOSX", ".AppleDouble"):
+        (music / junk).mkdir()
+        soundfile.write(music / junk / "junk.wav", tone, 16000)
+    soundfile.write(music / "album" / "._Real.wav", tone, 16000, format="WAV")
+    soundfile.write(music / "album" / "02 - Ana - Real.wav", tone, 16000)
+    (music / "album" / "cover.jpg").write_bytes(b"x")
+    (music / "album" / "notes").write_bytes(b"x")
+    latin = os.fsdecode(b"Jos\xe9 - Caf\xe9.wav")
+    soundfile.write(music / "plain.wav", tone, 16000)
+    (music / "plain.wav").rename(music / latin)
+    tracks = list_tracks(folder(music), tmp_path)
+    found = {track.title: track.artist for track in tracks}
+    assert found == {"Linked": "", "Real": "Ana", "Caf": "Jos"}
+    assert other_files(folder(music)) == {".jpg": 1, "no suffix": 1}
+    write_json(tmp_path / "tracks.json", [track.to_json() for track in tracks])
+    again = [Track.from_json(one) for one in json.loads((tmp_path / "tracks.json").read_text())]
+    assert again == tracks and all(track.path.is_file() for track in again)
+    for track in tracks:
+        assert track.id.encode() and track.name.encode()
+
+
+def test_blank_tags_give_way_to_the_name(tmp_path, tone):
+    path = tmp_path / "Ana - Song.ogg"
+    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
+        file.title, file.artist = "   ", " "
+        file.write(tone)
+    (track,) = list_tracks(folder(tmp_path), tmp_path)
+    assert (track.title, track.artist) == ("Song", "Ana")
+
+
+def test_what_a_tag_says_cannot_command_the_terminal(tmp_path, tone):
+    path = tmp_path / "x.ogg"
+    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
+        file.title = "Tune\n\x1b[2Jgone"
+        file.write(tone)
+    (track,) = list_tracks(folder(tmp_path), tmp_path)
+    assert "\n" not in track.title and "\x1b" not in track.title and "Tune" in track.title
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("id,titel,artist,path\n1,a,b,c\n", "column title .is it 'titel'.. is missing"),
         ("id,title,path\n1,a,b\n", "column artist is missing"),
         ("id,title,artist,path\n1,a,b,\n", "line 2"),
         ("id,title,artist,path\n", "no track found"),
