@@ -31,12 +31,13 @@ from ..training.encoder.run import EncoderFile, EncoderRun
 from .metrics import auroc, dir_at
 
 CLIP_SECONDS = (3.0, 5.0, 10.0)
-SPEEDS_PERCENT = (0.0, 2.0, 4.0)
+SPEEDS_PERCENT = (2.0, 4.0)
 """Changes of speed, in both directions, that 10 s clips are judged at."""
+Rows = tuple[Array, Array]
 UNKNOWN_SHARE = 1 / 3
 """Share of the held-out tracks that are unknown songs."""
-ROW_SECONDS, ROW_STEP_SECONDS = 10.0, 5.0
-"""Length of the stretch that a row stands for, and the step to the next."""
+ROWS = ((3.0, 1.5), (5.0, 2.5), (10.0, 5.0), (20.0, 10.0))
+"""Lengths of the stretch that a row stands for, and the step to the next, in s."""
 CROP_STEP_SECONDS = 0.5
 """From one crop of a stretch or clip to the next."""
 WHITENED = 0.1
@@ -71,6 +72,25 @@ class EncoderRates:
 
 
 @dataclass(frozen=True)
+class RowRates:
+    """What one way to cut songs into rows gave.
+
+    Attributes:
+        row_seconds: length of the stretch that a row stands for.
+        step_seconds: from one row of a song to the next.
+        rows: of the catalogue.
+        rows_a_minute: of music.
+        rates: one for each kind of clips.
+    """
+
+    row_seconds: float
+    step_seconds: float
+    rows: int
+    rows_a_minute: float
+    rates: tuple[EncoderRates, ...]
+
+
+@dataclass(frozen=True)
 class EncoderReport:
     """What an encoder was judged by.
 
@@ -78,19 +98,15 @@ class EncoderReport:
         songs: enrolled.
         judged: of them, songs that training did not hear.
         unknown: songs that are not enrolled and that training did not hear.
-        rows: of the catalogue.
-        rows_a_minute: of music.
         values: of an embedding.
-        rates: one for each kind of clips.
+        ways: one for each way to cut songs into rows.
     """
 
     songs: int
     judged: int
     unknown: int
-    rows: int
-    rows_a_minute: float
     values: int
-    rates: tuple[EncoderRates, ...]
+    ways: tuple[RowRates, ...]
 
     def to_json(self) -> dict[str, object]:
         """The report as JSON-ready values."""
@@ -99,107 +115,137 @@ class EncoderReport:
 
 @dataclass(frozen=True)
 class _Judged:
-    """A track's rows, and its clips' embeddings by length and speed."""
+    """A track's crops, and its clips' embeddings by length and speed."""
 
     seconds: float
-    rows: Array
-    starts: Array
+    crops: Array
     clips: dict[tuple[float, float], Array]
     clip_starts: dict[tuple[float, float], Array]
+
+    def rows(self, row_seconds: float, step_seconds: float, crop_seconds: float) -> Rows:
+        """Embeddings [rows, values], and where in the track each stretch begins [rows]."""
+        last = max(0.0, self.seconds - row_seconds)
+        starts = np.arange(0, last + 1e-6, step_seconds)
+        if last - starts[-1] > step_seconds / 4:
+            starts = np.append(starts, last)
+        count = max(1, round((row_seconds - crop_seconds) / CROP_STEP_SECONDS) + 1)
+        first = np.round(starts / CROP_STEP_SECONDS).astype(int)
+        first = np.clip(first, 0, max(0, len(self.crops) - count))
+        return np.stack([pooled(self.crops[f : f + count]) for f in first.tolist()]), starts
 
 
 def evaluate_encoder(
     run: EncoderRun,
     *,
-    row_seconds: float = ROW_SECONDS,
-    step_seconds: float = ROW_STEP_SECONDS,
+    ways: tuple[tuple[float, float], ...] = ROWS,
     shortest: float = 60.0,
+    clips: int = CLIPS,
     announce: Callable[[str], None] = print,
 ) -> EncoderReport:
     """Judge a trained encoder on the tracks that its training held out.
 
     Args:
         run: of the training.
-        row_seconds: length of the stretch of a song that a row stands for.
-        step_seconds: from one row of a song to the next.
+        ways: to cut songs into rows: length and step of each, in s.
         shortest: tracks of fewer seconds are left out: excerpts are too easy.
+        clips: of each track at each signal-to-noise ratio, of each kind.
         announce: told in one line each what happens.
 
     Raises:
         CatalogueError: fewer than six usable tracks were held out.
     """
     held, learned = run.held_out(), run.learned()
-    work = _Judge(run.config, str(run.path(EncoderFile.GRAPH)), row_seconds, step_seconds, shortest)
+    longest = max(row_seconds for row_seconds, _ in ways)
+    least = max(shortest, longest, 2 * max(CLIP_SECONDS))
+    work = _Judge(run.config, str(run.path(EncoderFile.GRAPH)), least, clips)
     found = parallel_map(partial(work, judged=True), held, title="Held-out tracks")
     judged = [one for one in found if isinstance(one, _Judged)]
     if len(judged) < 6:
         raise CatalogueError(
-            f"held_out: {len(judged)} of {len(held)} tracks can be judged with (of {shortest:g} s "
+            f"held_out: {len(judged)} of {len(held)} tracks can be judged with (of {least:g} s "
             "and more); at least 6 are needed."
         )
     others = parallel_map(partial(work, judged=False), learned, title="Other tracks")
     filling = [one for one in others if isinstance(one, _Judged)]
     left_out = len(held) + len(learned) - len(judged) - len(filling)
     if left_out:
-        announce(f"{left_out} tracks left out: shorter than {shortest:g} s, or unusable.")
+        announce(f"{left_out} tracks left out: shorter than {least:g} s, or unusable.")
     order = np.random.default_rng([run.config.seed, Stream.JUDGED]).permutation(len(judged))
     count = max(2, round(UNKNOWN_SHARE * len(judged)))
     unknown = [judged[place] for place in order[:count].tolist()]
     enrolled = [judged[place] for place in order[count:].tolist()]
-    known = len(enrolled)
-    enrolled += filling
-    rows = np.concatenate([one.rows for one in enrolled])
-    minutes = sum(one.seconds for one in enrolled) / 60
-    kinds = list(judged[0].clips)
-    whiten = whitening(np.concatenate([one.rows for one in filling or judged]))
-    rows = whiten(rows)
-    rates = tuple(
-        _rates(kind, enrolled, known, unknown, rows, whiten, row_seconds, run.config)
-        for kind in kinds
-    )
+    songs = _Songs([*enrolled, *filling], len(enrolled), unknown, filling or judged)
     return EncoderReport(
-        len(enrolled), known, count, len(rows), len(rows) / minutes, rows.shape[1], rates
+        len(songs.enrolled),
+        songs.known,
+        count,
+        judged[0].crops.shape[1],
+        tuple(_way(songs, *way, run.config) for way in ways),
     )
 
 
-def _rates(
-    kind: tuple[float, float],
-    enrolled: list[_Judged],
-    known: int,
-    unknown: list[_Judged],
-    rows: Array,
-    whiten: Callable[[Array], Array],
-    row_seconds: float,
-    config: EncoderConfig,
-) -> EncoderRates:
-    asked = [*enrolled[:known], *unknown]
-    clips = whiten(np.concatenate([one.clips[kind] for one in asked]))
-    starts = np.concatenate([one.clip_starts[kind] for one in asked])
-    of_each = len(asked[0].clips[kind])
-    labels = np.repeat(np.arange(len(asked)), of_each)
-    new = labels >= known
-    songs = np.repeat(np.arange(len(enrolled)), [len(one.rows) for one in enrolled])
-    row_starts = np.concatenate([one.starts for one in enrolled])
-    cosines = clips @ rows.T
-    best = cosines.argmax(1)
-    score, right = cosines.max(1), songs[best] == labels
-    middle = starts + kind[0] / 2
-    near = np.abs(row_starts[best] + row_seconds / 2 - middle) < 10
-    ratios = np.tile(_ratios(config), len(asked))
-    (dir_1,) = dir_at(right & ~new, score, new, np.array([0.01]))
-    return EncoderRates(
-        *kind,
-        int((~new).sum()),
-        float(right[~new].mean()),
-        {f"{snr:g}": float(right[~new & (ratios == snr)].mean()) for snr in np.unique(ratios)},
-        float(dir_1),
-        auroc(score, new),
-        float(near[~new & right].mean()),
+@dataclass(frozen=True)
+class _Songs:
+    """The songs of an evaluation: `enrolled`, of which the first `known` are asked for, those that
+    are unknown, and those whose rows' covariance whitens."""
+
+    enrolled: list[_Judged]
+    known: int
+    unknown: list[_Judged]
+    whitening: list[_Judged]
+
+
+def _way(songs: _Songs, row_seconds: float, step_seconds: float, config: EncoderConfig) -> RowRates:
+    """Rates with rows of one length and step."""
+    cut = partial(
+        _Judged.rows,
+        row_seconds=row_seconds,
+        step_seconds=step_seconds,
+        crop_seconds=config.signal.crop_seconds,
     )
+    whiten = whitening(np.concatenate([cut(one)[0] for one in songs.whitening]))
+    of_songs = [cut(one) for one in songs.enrolled]
+    rows = whiten(np.concatenate([some for some, _ in of_songs]))
+    starts = np.concatenate([some for _, some in of_songs])
+    whose = np.repeat(np.arange(len(of_songs)), [len(some) for some, _ in of_songs])
+    asked = [*songs.enrolled[: songs.known], *songs.unknown]
+    rates = []
+    for seconds, speed in asked[0].clips:
+        kind = seconds, speed
+        clips = whiten(np.concatenate([one.clips[kind] for one in asked]))
+        of_each = len(asked[0].clips[kind])
+        labels = np.repeat(np.arange(len(asked)), of_each)
+        new = labels >= songs.known
+        cosines = clips @ rows.T
+        best, score = cosines.argmax(1), cosines.max(1)
+        right = whose[best] == labels
+        middle = np.concatenate([one.clip_starts[kind] for one in asked]) + seconds / 2
+        near = np.abs(starts[best] + row_seconds / 2 - middle) < 10
+        ratios = np.tile(_ratios(config, of_each), len(asked))
+        (dir_1,) = dir_at(right & ~new, score, new, np.array([0.01]))
+        by_snr = {
+            f"{snr:g}": float(right[~new & (ratios == snr)].mean()) for snr in np.unique(ratios)
+        }
+        rates.append(
+            EncoderRates(
+                seconds,
+                speed,
+                int((~new).sum()),
+                float(right[~new].mean()),
+                by_snr,
+                float(dir_1),
+                auroc(score, new),
+                float(near[~new & right].mean()),
+            )
+        )
+    minutes = sum(one.seconds for one in songs.enrolled) / 60
+    return RowRates(row_seconds, step_seconds, len(rows), len(rows) / minutes, tuple(rates))
 
 
-def _ratios(config: EncoderConfig) -> Array:
-    return np.repeat(np.array(config.augment.test_snr_db, float), CLIPS)
+def _ratios(config: EncoderConfig, clips: int) -> Array:
+    """Signal-to-noise ratios of so many clips, in equal parts."""
+    ratios = np.array(config.augment.test_snr_db, float)
+    return np.repeat(ratios, clips // len(ratios))
 
 
 @lru_cache(maxsize=1)
@@ -213,32 +259,24 @@ def _augmenter(settings: str) -> Augmenter:
 class _Judge:
     config: EncoderConfig
     graph: str
-    row_seconds: float
-    step_seconds: float
-    shortest: float
+    least: float
+    clips: int
 
     def __call__(self, track: Track, *, judged: bool) -> _Judged | str:
-        """A track's rows and, where it is judged with, its clips; or why it cannot be used."""
+        """A track's crops and, where it is judged with, its clips; or why it cannot be used."""
         config, rate = self.config, self.config.signal.sample_rate_hz
         try:
             wave = read_audio(track.path, rate)
-            least = max(self.shortest, self.row_seconds, 2 * max(CLIP_SECONDS))
-            check_audible(wave, rate, least, name=str(track.path))
+            check_audible(wave, rate, self.least, name=str(track.path))
         except AudioError as error:
             return str(error)
         encoder, analyse = OnnxEncoder(Path(self.graph)), MelPower(config.signal)
         hop = config.signal.hop_ms / 1000
         step = max(1, round(CROP_STEP_SECONDS / hop))
-        crops = encoder(encoder.crops(analyse(wave), step))
-        crop_starts = np.minimum(np.arange(len(crops)) * step * hop, len(wave) / rate)
-        reach = max(0.0, self.row_seconds - config.signal.crop_seconds)
-        starts = np.arange(0, max(hop, len(wave) / rate - self.row_seconds), self.step_seconds)
-        rows = np.stack(
-            [
-                pooled(crops[(crop_starts >= s - hop) & (crop_starts <= s + reach + hop)])
-                for s in starts.tolist()
-            ]
-        )
+        power = analyse(wave)
+        places = np.arange(0, len(wave) / rate - config.signal.crop_seconds, CROP_STEP_SECONDS)
+        first = np.minimum(np.round(places / hop).astype(int), power.shape[1] - encoder.frames)
+        crops = encoder(np.stack([power[:, f : f + encoder.frames] for f in first.tolist()]))
         clips: dict[tuple[float, float], Array] = {}
         clip_starts: dict[tuple[float, float], Array] = {}
         if judged:
@@ -247,10 +285,11 @@ class _Judge:
             )
             augment = _augmenter(config.model_dump_json())
             kinds = [(seconds, 0.0) for seconds in CLIP_SECONDS]
-            kinds += [(CLIP_SECONDS[-1], speed) for speed in SPEEDS_PERCENT[1:]]
+            kinds += [(CLIP_SECONDS[-1], speed) for speed in SPEEDS_PERCENT]
+            ratios = np.repeat(np.array(config.augment.test_snr_db, float), self.clips)
             for seconds, changed in kinds:
-                embeddings, places = [], []
-                for number, snr in enumerate(_ratios(config).tolist()):
+                embeddings, starts = [], []
+                for number, snr in enumerate(ratios.tolist()):
                     speed = changed * (-1) ** number if changed else augment.draw_speed(rng)
                     wanted = round(seconds * rate * (1.01 + abs(speed) / 100))
                     start = random_start(len(wave), wanted, rng)
@@ -258,10 +297,10 @@ class _Judge:
                         wave[start : start + wanted], rng, snr_db=snr, speed_percent=speed
                     )[: round(seconds * rate)]
                     embeddings.append(pooled(encoder(encoder.crops(analyse(piece), step))))
-                    places.append(start / rate)
+                    starts.append(start / rate)
                 clips[seconds, changed] = np.stack(embeddings)
-                clip_starts[seconds, changed] = np.array(places)
-        return _Judged(len(wave) / rate, rows, starts, clips, clip_starts)
+                clip_starts[seconds, changed] = np.array(starts)
+        return _Judged(len(wave) / rate, crops, clips, clip_starts)
 
 
 def whitening(rows: Array) -> Callable[[Array], Array]:

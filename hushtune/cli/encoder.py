@@ -1,6 +1,5 @@
 """``hushtune encoder``: train and judge the network that embeds clips."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,28 +33,23 @@ def train(
 @group.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a trained encoder.")],
-    row: Annotated[
-        float, typer.Option(help="Seconds of a song that a row stands for.", min=1)
-    ] = 10.0,
-    step: Annotated[
-        float, typer.Option(help="Seconds from one row of a song to the next.", min=0.1)
-    ] = 5.0,
     shortest: Annotated[float, typer.Option(help="Leave out tracks of fewer seconds.")] = 60.0,
+    clips: Annotated[
+        int, typer.Option(help="Clips of each track, kind and signal-to-noise ratio.", min=1)
+    ] = 2,
 ) -> None:
     """Judge an encoder on music that its training did not hear.
 
     Example: [bold]hushtune encoder evaluate runs/encoder[/bold]
     """
     from hushtune.eval.encoder import evaluate_encoder
-    from hushtune.support.files import write_atomically
+    from hushtune.support.files import write_json
     from hushtune.training.encoder.run import EncoderRun
 
     opened = EncoderRun.open(run)
-    report = evaluate_encoder(
-        opened, row_seconds=row, step_seconds=step, shortest=shortest, announce=say
-    )
+    report = evaluate_encoder(opened, shortest=shortest, clips=clips, announce=say)
     path = opened.folder / "report.json"
-    write_atomically(path, json.dumps(report.to_json(), indent=1).encode())
+    write_json(path, report.to_json())
     console.print(table_of(report), markup=False)
     say(f"Report: {path}")
 
@@ -64,16 +58,22 @@ def table_of(report: "EncoderReport") -> str:
     """A report for people."""
     lines = [
         f"{report.songs} songs enrolled ({report.judged} unheard), {report.unknown} unknown; "
-        f"{report.rows:,} rows of {report.values} values, {report.rows_a_minute:.1f} a minute",
-        f"{'clips':<16}{'top-1':>8}{'DIR at 1 %':>12}{'AUROC':>8}{'position':>10}   top-1 by dB",
+        f"{report.values} values",
     ]
-    for rates in report.rates:
-        name = f"{rates.seconds:g} s"
-        if rates.speed_percent:
-            name += f", +-{rates.speed_percent:g} %"
-        by_snr = ", ".join(f"{snr}: {top1:.1%}" for snr, top1 in rates.top1_by_snr_db.items())
-        lines.append(
-            f"{name:<16}{rates.top1:>8.1%}{rates.dir_1:>12.1%}{rates.auroc:>8.3f}"
-            f"{rates.located:>10.1%}   {by_snr}"
-        )
+    for way in report.ways:
+        lines += [
+            "",
+            f"a row for {way.row_seconds:g} s every {way.step_seconds:g} s: {way.rows:,} rows, "
+            f"{way.rows_a_minute:.1f} a minute",
+            f"{'clips':<14}{'top-1':>8}{'DIR at 1 %':>12}{'AUROC':>8}{'position':>10}   by dB",
+        ]
+        for rates in way.rates:
+            name = f"{rates.seconds:g} s"
+            if rates.speed_percent:
+                name += f", +-{rates.speed_percent:g} %"
+            by_snr = ", ".join(f"{snr}: {top1:.0%}" for snr, top1 in rates.top1_by_snr_db.items())
+            lines.append(
+                f"{name:<14}{rates.top1:>8.1%}{rates.dir_1:>12.1%}{rates.auroc:>8.3f}"
+                f"{rates.located:>10.1%}   {by_snr}"
+            )
     return "\n".join(lines)
