@@ -43,15 +43,17 @@ def evaluate(
     Example: [bold]hushtune encoder evaluate runs/encoder[/bold]
     """
     from hushtune.eval.encoder import evaluate_encoder
-    from hushtune.support.files import write_json
+    from hushtune.eval.encoder_card import encoder_card
+    from hushtune.support.files import write_atomically, write_json
     from hushtune.training.encoder.run import EncoderRun
 
     opened = EncoderRun.open(run)
     report = evaluate_encoder(opened, shortest=shortest, clips=clips, announce=say)
     path = opened.folder / "report.json"
     write_json(path, report.to_json())
+    write_atomically(opened.folder / "card.md", encoder_card(opened, report).encode())
     console.print(table_of(report), markup=False)
-    say(f"Report: {path}")
+    say(f"Report: {path}, and card.md beside it")
 
 
 def table_of(report: "EncoderReport") -> str:

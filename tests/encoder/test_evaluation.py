@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from hushtune import cli
 from hushtune.cli import encoder as cli_encoder
 from hushtune.eval.encoder import evaluate_encoder
+from hushtune.eval.encoder_card import encoder_card
 from hushtune.support.errors import CatalogueError, RunError
 
 
@@ -48,6 +49,15 @@ def test_the_table_names_every_kind_of_clip(report):
     for kind in ("3 s", "5 s", "10 s", "10 s, +-2 %", "10 s, +-4 %"):
         assert table.count(f"\n{kind} ") == 3
     assert "a row for 10 s every 5 s: 133 rows" in table
+
+
+def test_the_card_says_what_was_learned_from_and_how_good_it_is(encoder_run, report):
+    card = encoder_card(encoder_run, report)
+    assert "14 tracks:" in card and "| CC0-1.0 | 14 |" in card
+    assert "never heard 8 tracks of https://host.example/kept/apart" in card
+    rates = report.ways[0].rates[0]
+    assert f"| 3 s every 1.5 s | 39 | 3 s | {rates.top1:.1%} |" in card
+    assert card.count("\n| ") == 3 + 2 + 3 * 5
 
 
 @pytest.mark.slow
