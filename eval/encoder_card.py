@@ -22,10 +22,10 @@ def encoder_card(run: EncoderRun, report: EncoderReport) -> str:
     lines = [
         f"# Encoder: {run.config.name}",
         "",
-        f"Makes of {run.config.signal.crop_seconds:g} s of music {network.values} values that noise "
-        "and rooms change little (docs/explanation/encoder.md). Trained with `hushtune encoder "
-        f"train`, {training.steps:,} steps of {training.pairs} pairs; judged with `hushtune "
-        f"encoder evaluate` on {this_machine().hardware}, {date.today()}.",
+        f"Makes of {run.config.signal.crop_seconds:g} s of music {network.values} values that "
+        "noise and rooms change little (docs/explanation/encoder.md). Trained with "
+        f"`hushtune encoder train`, {training.steps:,} steps of {training.pairs} pairs; judged "
+        f"with `hushtune encoder evaluate` on {this_machine().hardware}, {date.today()}.",
         "",
         "## What it learned from",
         "",
