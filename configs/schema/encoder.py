@@ -26,7 +26,7 @@ class EncoderNetworkSettings(Settings):
 class EncoderTrainingSettings(Settings):
     """How the encoder learns which crops sound the same moment of a song (InfoNCE)."""
 
-    steps: Count = 2000
+    steps: Count = 1300
     """Steps of the optimiser."""
     pairs: Annotated[int, Field(strict=True, ge=4)] = 192
     """Pairs of a clip's crop and the song's in a step; every other song's crop is a wrong one."""
