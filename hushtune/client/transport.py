@@ -39,6 +39,9 @@ LARGEST_JSON_BYTES = 100_000
 DEEPEST_JSON = 8
 BUSY = {429, 502, 503, 504}
 """Answers of a service, or of a proxy before it, that is busy or restarting."""
+STALLED = 408
+"""The service closed a connection on which too little came, for instance because another thread
+held this process up; worth as many attempts as a connection that broke."""
 NOT_BUSY = {"hour_is_full"}
 """The service's words for what a short wait does not change."""
 
@@ -105,13 +108,13 @@ class Refused(ServiceError):
     Attributes:
         status: the HTTP status.
         code: the service's word for it, "" where the answer is not the service's own.
-        again: whether the service is only busy.
+        again: whether the service is only busy, or the connection stalled.
         pause: seconds after which it asks to be asked again.
     """
 
     def __init__(self, reply: Reply, problem: Problem | None = None):
         self.status, self.code = reply.status, ""
-        self.again = self.later = reply.status in BUSY
+        self.again = self.later = reply.status in {*BUSY, STALLED}
         self.pause = _retry_after(reply.headers)
         reason = reply.reason or "no reason given"
         if problem is None:
@@ -283,7 +286,8 @@ def _hopeless(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     if (state.seconds_since_start or 0.0) + state.upcoming_sleep > PATIENCE_SECONDS:
         return True
-    return isinstance(error, Unreachable) and state.attempt_number >= ATTEMPTS
+    few = isinstance(error, Unreachable) or (isinstance(error, Refused) and error.status == STALLED)
+    return few and state.attempt_number >= ATTEMPTS
 
 
 def _retry_after(headers: httpx.Headers) -> float:

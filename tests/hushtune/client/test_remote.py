@@ -18,7 +18,7 @@ import pytest
 from hushtune.client import AsyncRemoteClient, RemoteClient
 from hushtune.client.address import Address
 from hushtune.client.keys import Renewal, ServiceKeys
-from hushtune.client.transport import Transport
+from hushtune.client.transport import ATTEMPTS, Transport
 from hushtune.fhe.client import Client
 from hushtune.fhe.envelope import KEY_ID
 from hushtune.folders import cache_folder, data_folder
@@ -297,6 +297,18 @@ def test_busy_services_and_broken_connections_are_asked_again(scripted):
         assert remote.info().artifact == "a" * 64
     times = [when for _, when in asked]
     assert len(times) == 4 and times[1] - times[0] >= 1.0 and times[3] - times[1] < 1.0
+
+
+def test_a_stalled_connection_is_tried_again_but_not_for_ever(scripted):
+    url, script, asked = scripted
+    script += [(408, {}, b"too slow"), (200, {}, INFO)]
+    with RemoteClient(url) as remote:
+        assert remote.info().artifact == "a" * 64
+    assert len(asked) == 2
+    script += [(408, {}, b"too slow")] * 20
+    with RemoteClient(url) as remote, pytest.raises(ServiceError, match=r"refused \(408\)"):
+        remote.info()
+    assert len(asked) == 2 + ATTEMPTS
 
 
 def test_a_response_that_breaks_off_is_read_again(scripted):
