@@ -103,7 +103,7 @@ def _parsed(model: type[Whole], data: dict[str, Any], name: str, folder: Path) -
     return config.model_copy(update={"runs": Path(data.get("runs", "runs")).expanduser().resolve()})
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Config | EncoderConfig) -> str:
     """The configuration as YAML, every default filled in."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 

@@ -33,7 +33,6 @@ from .metrics import auroc, dir_at
 CLIP_SECONDS = (3.0, 5.0, 10.0)
 SPEEDS_PERCENT = (2.0, 4.0)
 """Changes of speed, in both directions, that 10 s clips are judged at."""
-Rows = tuple[Array, Array]
 UNKNOWN_SHARE = 1 / 3
 """Share of the held-out tracks that are unknown songs."""
 ROWS = ((3.0, 1.5), (5.0, 2.5), (10.0, 5.0), (20.0, 10.0))
@@ -122,7 +121,9 @@ class _Judged:
     clips: dict[tuple[float, float], Array]
     clip_starts: dict[tuple[float, float], Array]
 
-    def rows(self, row_seconds: float, step_seconds: float, crop_seconds: float) -> Rows:
+    def rows(
+        self, row_seconds: float, step_seconds: float, crop_seconds: float
+    ) -> tuple[Array, Array]:
         """Embeddings [rows, values], and where in the track each stretch begins [rows]."""
         last = max(0.0, self.seconds - row_seconds)
         starts = np.arange(0, last + 1e-6, step_seconds)
@@ -174,7 +175,7 @@ def evaluate_encoder(
     count = max(2, round(UNKNOWN_SHARE * len(judged)))
     unknown = [judged[place] for place in order[:count].tolist()]
     enrolled = [judged[place] for place in order[count:].tolist()]
-    songs = _Songs([*enrolled, *filling], len(enrolled), unknown, filling or judged)
+    songs = _Songs([*enrolled, *filling], len(enrolled), unknown)
     return EncoderReport(
         len(songs.enrolled),
         songs.known,
@@ -186,13 +187,12 @@ def evaluate_encoder(
 
 @dataclass(frozen=True)
 class _Songs:
-    """The songs of an evaluation: `enrolled`, of which the first `known` are asked for, those that
-    are unknown, and those whose rows' covariance whitens."""
+    """The songs of an evaluation: `enrolled`, of which the first `known` are asked for and training
+    heard the others, and those that are unknown."""
 
     enrolled: list[_Judged]
     known: int
     unknown: list[_Judged]
-    whitening: list[_Judged]
 
 
 def _way(songs: _Songs, row_seconds: float, step_seconds: float, config: EncoderConfig) -> RowRates:
@@ -203,8 +203,9 @@ def _way(songs: _Songs, row_seconds: float, step_seconds: float, config: Encoder
         step_seconds=step_seconds,
         crop_seconds=config.signal.crop_seconds,
     )
-    whiten = whitening(np.concatenate([cut(one)[0] for one in songs.whitening]))
     of_songs = [cut(one) for one in songs.enrolled]
+    heard = of_songs[songs.known :] or [*of_songs, *map(cut, songs.unknown)]
+    whiten = whitening(np.concatenate([some for some, _ in heard]))
     rows = whiten(np.concatenate([some for some, _ in of_songs]))
     starts = np.concatenate([some for _, some in of_songs])
     whose = np.repeat(np.arange(len(of_songs)), [len(some) for some, _ in of_songs])
@@ -221,7 +222,7 @@ def _way(songs: _Songs, row_seconds: float, step_seconds: float, config: Encoder
         right = whose[best] == labels
         middle = np.concatenate([one.clip_starts[kind] for one in asked]) + seconds / 2
         near = np.abs(starts[best] + row_seconds / 2 - middle) < 10
-        ratios = np.tile(_ratios(config, of_each), len(asked))
+        ratios = np.tile(_ratios(config, of_each // len(config.augment.test_snr_db)), len(asked))
         (dir_1,) = dir_at(right & ~new, score, new, np.array([0.01]))
         by_snr = {
             f"{snr:g}": float(right[~new & (ratios == snr)].mean()) for snr in np.unique(ratios)
@@ -243,9 +244,8 @@ def _way(songs: _Songs, row_seconds: float, step_seconds: float, config: Encoder
 
 
 def _ratios(config: EncoderConfig, clips: int) -> Array:
-    """Signal-to-noise ratios of so many clips, in equal parts."""
-    ratios = np.array(config.augment.test_snr_db, float)
-    return np.repeat(ratios, clips // len(ratios))
+    """The signal-to-noise ratio of every clip of a track, so many clips at each."""
+    return np.repeat(np.array(config.augment.test_snr_db, float), clips)
 
 
 @lru_cache(maxsize=1)
@@ -286,10 +286,9 @@ class _Judge:
             augment = _augmenter(config.model_dump_json())
             kinds = [(seconds, 0.0) for seconds in CLIP_SECONDS]
             kinds += [(CLIP_SECONDS[-1], speed) for speed in SPEEDS_PERCENT]
-            ratios = np.repeat(np.array(config.augment.test_snr_db, float), self.clips)
             for seconds, changed in kinds:
                 embeddings, starts = [], []
-                for number, snr in enumerate(ratios.tolist()):
+                for number, snr in enumerate(_ratios(config, self.clips).tolist()):
                     speed = changed * (-1) ** number if changed else augment.draw_speed(rng)
                     wanted = round(seconds * rate * (1.01 + abs(speed) / 100))
                     start = random_start(len(wave), wanted, rng)

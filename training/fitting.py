@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.network import Network
+from ..support.errors import RunError
 from ..support.files import read_json_lines, replacing, write_atomically
 from ..support.progress import progress_bar
 from .data.pool import ExamplePool
@@ -29,6 +30,29 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """`torch.save`, atomically."""
     with replacing(path) as partial:
         torch.save(state, partial)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What `save_tensors` wrote of a training that has not finished; None where nothing is.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        result: dict[str, Any] | None = torch.load(path, map_location="cpu", weights_only=True)
+        return result
+    except (OSError, RuntimeError, EOFError) as error:
+        raise RunError(f"{path}: damaged ({error}). Delete it to start this run again.") from error
+
+
+def keep_log(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the lines of a log of steps that will be run again; make it where it is missing."""
+    if not path.exists():
+        path.touch()
+    kept = [json.dumps(line) + "\n" for line in read_json_lines(path) if keep(line)]
+    write_atomically(path, "".join(kept).encode())
 
 
 @dataclass
@@ -77,7 +101,10 @@ class Fitting:
         )
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
-        _keep_log_before(run, phase, self.first)
+        keep_log(
+            run.path(RunFile.METRICS),
+            lambda line: line["phase"] != phase or line["step"] <= self.first,
+        )
 
     def fit(self, images: Tensor, labels: Tensor) -> None:
         """Run the remaining steps; an interruption loses those since the last checkpoint.
@@ -201,16 +228,3 @@ def _one_cycle(share: float) -> float:
         return 0.05 + 0.95 * share / WARM_UP
     fall = (share - WARM_UP) / (1 - WARM_UP)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fall))
-
-
-def _keep_log_before(run: Run, phase: str, step: int) -> None:
-    """Drop log lines of steps that will be run again."""
-    path = run.path(RunFile.METRICS)
-    if not path.exists():
-        path.touch()
-    kept = [
-        json.dumps(line) + "\n"
-        for line in read_json_lines(path)
-        if line["phase"] != phase or line["step"] <= step
-    ]
-    write_atomically(path, "".join(kept).encode())

@@ -10,14 +10,12 @@ never stopped (with the same number of threads).
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..configs.schema import Config
 from ..model.features import make_front_end
-from ..support.errors import RunError
 from ..support.files import save_array, write_atomically
 from ..support.parallel import release_workers
 from .calibration import PARTS, calibrate, calibration_logits
@@ -38,7 +36,7 @@ from .data.pool import (
 from .data.sounds import split_sounds
 from .data.split import Split, split_tracks
 from .data.views import load_views
-from .fitting import PHASES, Fitting, save_tensors, validate
+from .fitting import PHASES, Fitting, read_checkpoint, save_tensors, validate
 from .ridge import fit_ridge
 from .run import Run, RunFile
 
@@ -87,7 +85,7 @@ def train(
     pool = load_pool(paths, run.front_end(), config.seed, data.remix())
     validation = data.maker(run.front_end()).validation()
     release_workers()
-    checkpoint = _read_checkpoint(run)
+    checkpoint = read_checkpoint(run.path(RunFile.CHECKPOINT))
     if checkpoint is not None:
         announce(f"Resuming {checkpoint['phase']} training at step {checkpoint['step']}.")
     for phase in PHASES:
@@ -207,14 +205,3 @@ def training_examples(run: Run, data: TrainingData, count: int) -> Tensor:
     for path in paths:
         path.unlink()
     return images
-
-
-def _read_checkpoint(run: Run) -> dict[str, Any] | None:
-    path = run.path(RunFile.CHECKPOINT)
-    if not path.exists():
-        return None
-    try:
-        result: dict[str, Any] | None = torch.load(path, map_location="cpu", weights_only=True)
-        return result
-    except (OSError, RuntimeError, EOFError) as error:
-        raise RunError(f"{path}: damaged ({error}). Delete it to start this run again.") from error

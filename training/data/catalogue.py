@@ -126,12 +126,13 @@ def _tags(path: Path) -> tuple[str, str, str]:
     except (tinytag.TinyTagException, OSError, ValueError):
         pass  # decoding, later, tells whether the file is broken
     title, artist, genre = (plain(text or "").strip() for text in (title, artist, genre))
-    named_artist, dash, named_title = plain(path.stem).partition(" - ")
-    if dash and named_artist.strip().isdigit():
-        named_artist, dash, rest = named_title.partition(" - ")
-        named_artist, named_title = (named_artist, rest) if dash else ("", named_title)
-    else:
-        named_artist, named_title = (named_artist, named_title) if dash else ("", plain(path.stem))
+    name = plain(path.stem)
+    number, dash, rest = name.partition(" - ")
+    if dash and number.strip().isdigit():
+        name = rest
+    named_artist, dash, named_title = name.partition(" - ")
+    if not dash:
+        named_artist, named_title = "", name
     return (
         title or named_title.strip() or path.name,
         artist or named_artist.strip(),

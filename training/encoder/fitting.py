@@ -8,19 +8,16 @@ import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 
 from ...configs.schema.encoder import EncoderConfig
 from ...model.encoder import Encoder
-from ...support.errors import RunError
-from ...support.files import read_json_lines, write_atomically
 from ...support.memory import keep_freed_memory
 from ...support.parallel import release_workers
 from ...support.progress import progress_bar
 from ..curve import draw_encoder_curve
-from ..fitting import save_tensors
+from ..fitting import keep_log, read_checkpoint, save_tensors
 from .export import export_encoder
 from .loss import ContrastiveLoss
 from .music import noise_pieces, prepare_recordings, usable_tracks
@@ -90,28 +87,13 @@ class EncoderFitting:
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.first = 0
-        path = run.path(EncoderFile.CHECKPOINT)
-        if path.exists():
-            self._resume(path)
-        self._keep_log()
-
-    def _resume(self, path: Any) -> None:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise RunError(f"{path}: damaged ({error}). Delete it to start again.") from error
-        self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._loss.rows, self._loss.songs = state["rows"], state["songs"]
-        self.first = state["step"]
-
-    def _keep_log(self) -> None:
-        """Drop log lines of steps that will be run again."""
-        path = self._run.path(EncoderFile.METRICS)
-        if not path.exists():
-            path.touch()
-        kept = [json.dumps(x) + "\n" for x in read_json_lines(path) if x["step"] <= self.first]
-        write_atomically(path, "".join(kept).encode())
+        state = read_checkpoint(run.path(EncoderFile.CHECKPOINT))
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._loss.rows, self._loss.songs = state["rows"], state["songs"]
+            self.first = state["step"]
+        keep_log(run.path(EncoderFile.METRICS), lambda line: line["step"] <= self.first)
 
     def fit(self) -> None:
         """Run the remaining steps; an interruption loses those since the last checkpoint."""

@@ -5,7 +5,7 @@ sent through one random chain of waveform distortions (noise is mixed in later, 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -75,7 +75,7 @@ def usable_tracks(config: EncoderConfig, cache: Path) -> tuple[list[Track], list
             if name in seen and catalogue.kind != "composed":
                 continue
             seen.add(name)
-            track = Track(**{**vars(track), "id": f"{number}-{track.id}"})
+            track = replace(track, id=f"{number}-{track.id}")
             if _matches(track.genre, config.held_out):
                 held.append(track)
             elif not _matches(track.license, config.without_licenses):

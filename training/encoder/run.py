@@ -18,9 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ...configs.loading import load_encoder_config
+from ...configs.loading import dump_config, load_encoder_config
 from ...configs.schema.encoder import EncoderConfig
 from ...support.errors import RunError
 from ...support.files import write_atomically, write_json
@@ -64,8 +62,7 @@ class EncoderRun:
                     "Give this one another name, or delete that folder."
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_atomically(path, text.encode())
+        write_atomically(path, dump_config(config).encode())
         return EncoderRun(folder, config)
 
     @staticmethod

@@ -19,6 +19,13 @@ def folder(path):
     return FolderCatalogue(kind="folder", path=path)
 
 
+def write_tagged(path, tone, **tags):
+    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        file.write(tone)
+
+
 def test_folder_titles_come_from_the_name_where_there_are_no_tags(tmp_path, tone):
     (tmp_path / "album").mkdir()
     soundfile.write(tmp_path / "album" / "Ana - First Song.flac", tone, 16000)
@@ -29,10 +36,7 @@ def test_folder_titles_come_from_the_name_where_there_are_no_tags(tmp_path, tone
 
 
 def test_folder_titles_come_from_tags_where_there_are_some(tmp_path, tone):
-    path = tmp_path / "x.ogg"
-    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
-        file.title, file.artist = "Tagged Title", "Tagged Artist"
-        file.write(tone)
+    write_tagged(tmp_path / "x.ogg", tone, title="Tagged Title", artist="Tagged Artist")
     (track,) = list_tracks(folder(tmp_path), tmp_path)
     assert track.name == "Tagged Artist - Tagged Title"
 
@@ -92,19 +96,13 @@ def test_folders_as_people_have_them(tmp_path, tone):
 
 
 def test_blank_tags_give_way_to_the_name(tmp_path, tone):
-    path = tmp_path / "Ana - Song.ogg"
-    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
-        file.title, file.artist = "   ", " "
-        file.write(tone)
+    write_tagged(tmp_path / "Ana - Song.ogg", tone, title="   ", artist=" ")
     (track,) = list_tracks(folder(tmp_path), tmp_path)
     assert (track.title, track.artist) == ("Song", "Ana")
 
 
 def test_what_a_tag_says_cannot_command_the_terminal(tmp_path, tone):
-    path = tmp_path / "x.ogg"
-    with soundfile.SoundFile(path, "w", 16000, 1, format="OGG", subtype="VORBIS") as file:
-        file.title = "Tune\n\x1b[2Jgone"
-        file.write(tone)
+    write_tagged(tmp_path / "x.ogg", tone, title="Tune\n\x1b[2Jgone")
     (track,) = list_tracks(folder(tmp_path), tmp_path)
     assert "\n" not in track.title and "\x1b" not in track.title and "Tune" in track.title
 
