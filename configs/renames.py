@@ -14,6 +14,7 @@ RENAMED = {
     "training.images": "training.examples",
     "training.unknown_share": "training.known_unknown_share",
     "training.counterfeit_share": "training.synthetic_negative_share",
+    "training.ridge": "training.shrinkage",
     "training.false_alarms": "training.false_alarm_rate",
     "training.remix": "training.noise_share",
     "training.short_clips": "training.short_clip_share",

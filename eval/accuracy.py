@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..model.network import network_logits
+from ..model.network import song_scores
 from ..training.data.clips import clip_images, list_test_clips
 from ..training.run import Run
 from .metrics import summary
@@ -34,9 +34,9 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     }
     for name in ("float", "quantized"):
         quantized = name == "quantized"
-        logits = network_logits(run.network(quantized=quantized), clips.images)
+        scores = song_scores(run.network(quantized=quantized), run.rows(), clips.images)
         result[name] = summary(
-            logits, clips.labels.numpy(), clips.snr_db, run.decision(quantized=quantized)
+            scores, clips.labels.numpy(), clips.snr_db, run.decision(quantized=quantized)
         )
     run.write_json("result.json", result)
     return result

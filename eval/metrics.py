@@ -57,9 +57,9 @@ def top1_by(clips: pd.DataFrame, column: str) -> dict[str, float]:
     return {f"{value:g}": float(share) for value, share in grouped.items()}
 
 
-def ranked(logits: Floats) -> Ints:
-    """The songs with the largest logits, best first: [clips, songs + 1] -> int [clips, <= 3]."""
-    return np.argsort(-logits[:, :-1], axis=1, kind="stable")[:, :RANKED]
+def ranked(scores: Floats) -> Ints:
+    """The songs with the largest scores, best first: [clips, songs + 1] -> int [clips, <= 3]."""
+    return np.argsort(-scores[:, :-1], axis=1, kind="stable")[:, :RANKED]
 
 
 def auroc(score: Floats, unknown: Bools) -> float:
@@ -108,12 +108,12 @@ def dir_at(correct: Bools, score: Floats, unknown: Bools, false_alarms: Floats) 
 
 
 def summary(
-    logits: Floats, labels: Ints, snr_db: Floats, decision: Decision
+    scores: Floats, labels: Ints, snr_db: Floats, decision: Decision
 ) -> dict[str, float | int | dict[str, float]]:
     """The rates of one network on one set of clips.
 
     Args:
-        logits: float [clips, classes]; the last class is "unknown".
+        scores: of songs, float [clips, classes]; the last class is "unknown".
         labels: int [clips].
         snr_db: float [clips].
         decision: the calibrated open-set decision.
@@ -122,9 +122,9 @@ def summary(
         Rates between 0 and 1, and numbers of clips, by name. ``top1`` and ``top3`` count accepted
         clips only; the ``closed`` ones ignore the decision.
     """
-    unknown_class = logits.shape[1] - 1
-    top, score = ranked(logits), decision.score(logits)
-    accepted = decision.classes(logits) != unknown_class
+    unknown_class = scores.shape[1] - 1
+    top, score = ranked(scores), decision.score(scores)
+    accepted = decision.classes(scores) != unknown_class
     clips = pd.DataFrame(
         {
             "known": labels != unknown_class,

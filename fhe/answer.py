@@ -27,6 +27,20 @@ class Song:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What was read of a clip, beside its features.
+
+    Attributes:
+        seconds: of it that were used; None where nobody knows any more, and the length that the
+            network sees at once is assumed.
+        notes: remarks on it, for people.
+    """
+
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Match:
     """A song that a clip may be of.
 
@@ -34,10 +48,14 @@ class Match:
         song: which.
         probability: that the clip is a piece of it, 0 to 1; None where the server answers with a
             number alone.
+        offset_seconds: where in the song the clip begins, in s; None where a song has a single row.
+        offset_error_seconds: how far off that may well be, in s.
     """
 
     song: Song
     probability: float | None
+    offset_seconds: float | None = None
+    offset_error_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,13 @@ class Answer:
             "is_unknown": self.is_unknown,
             "unknown_probability": self.unknown_probability,
             "matches": [
-                {**asdict(match.song), "probability": match.probability} for match in self.matches
+                {
+                    **asdict(match.song),
+                    "probability": match.probability,
+                    "offset_seconds": match.offset_seconds,
+                    "offset_error_seconds": match.offset_error_seconds,
+                }
+                for match in self.matches
             ],
             "notes": list(self.notes),
             "costs": asdict(self.costs),

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from ..model.audio import read_clip
 from ..support.errors import KeyFileError, ProtocolError
 from ..support.files import create_exclusively
-from .answer import Answer
+from .answer import Answer, Heard
 from .artifact import Artifact
 from .ciphertexts import restore, truncated_bytes
 from .envelope import HEADER_BYTES, Envelope
-from .heads import Logits, NumberHead
+from .heads import NOTHING, Logits, NumberHead
 from .schemes.concrete import ConcreteClient, Integers, Keys
 
 Clip = str | PathLike[str] | tuple[NDArray[np.floating[Any]], int]
@@ -56,7 +56,7 @@ class Client:
         self._scheme = ConcreteClient(self.artifact.manifest.encryption)
         self._keys: Keys | None = None
         self._key_id: bytes | None = None
-        self._pending: OrderedDict[bytes, Keys] = OrderedDict()
+        self._pending: OrderedDict[bytes, tuple[Keys, Heard]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -132,14 +132,14 @@ class Client:
         key_id, keys = self._kept()
         return Envelope(b"E", self.artifact.id, key_id, keys.evaluation_keys()).pack()
 
-    def features(self, clip: Clip) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """What would be encrypted: the clip's features, and remarks on the clip.
+    def features(self, clip: Clip) -> tuple[NDArray[np.float32], Heard]:
+        """What would be encrypted: the clip's features, and what was read of the clip.
 
         Args:
             clip: a file's path, or (samples [n] or [n, channels], sample rate in Hz).
 
         Returns:
-            float32 [channels, bands, columns], and remarks for the user.
+            float32 [channels, bands, columns], and the clip's length and remarks for the user.
 
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
@@ -153,7 +153,7 @@ class Client:
                 f"clip of {seconds:.1f} s, shorter than the {signal.crop_seconds:g} s the network "
                 "was trained on: less certain",
             )
-        return self._front_end.query_features(wave), notes
+        return self._front_end.query_features(wave), Heard(seconds, notes)
 
     def encrypt(self, clip: Clip) -> bytes:
         """The encrypted query of a clip.
@@ -165,48 +165,52 @@ class Client:
             AudioError: undecodable, shorter than 1 s, or silent.
             KeyFileError: no keys yet.
         """
-        return self.encrypt_features(self.features(clip)[0])
+        features, heard = self.features(clip)
+        return self.encrypt_features(features, heard)
 
-    def encrypt_features(self, features: NDArray[np.float32]) -> bytes:
+    def encrypt_features(self, features: NDArray[np.float32], heard: Heard = NOTHING) -> bytes:
         """The encrypted query of features.
 
         Args:
             features: from `features`, float [channels, bands, columns].
+            heard: of the clip; remembered for the response where every query has a key of its own.
 
         Raises:
             KeyFileError: no keys yet.
             ProtocolError: features that do not fit the artifact.
         """
-        key_id, keys = self._fresh() if self.fresh_keys else self._kept()
+        key_id, keys = self._fresh(heard) if self.fresh_keys else self._kept()
         values = self.artifact.manifest.input_quantizer.quantize(features[None])
         payload = self._scheme.encrypt(keys, values).tobytes()
         return Envelope(b"Q", self.artifact.id, key_id, payload).pack()
 
-    def decrypt(self, response: bytes, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
+    def decrypt(self, response: bytes, *, top: int = 3, heard: Heard | None = None) -> Answer:
         """The answer in a server's response.
 
         Args:
             response: what `Server.run` returned.
             top: how many matches to give.
-            notes: remarks to pass on.
+            heard: of the clip, as `features` gave it; where None, what `encrypt` remembered.
 
         Raises:
             ProtocolError: damaged, or made with another artifact's or client's keys.
         """
-        return self.artifact.head.answer(self._integers(response), top=top, notes=notes)
+        values, remembered = self._integers(response)
+        heard = remembered if heard is None else heard
+        return self.artifact.head.answer(values, top=top, heard=heard)
 
-    def answer(self, logits: Logits, *, top: int = 3, notes: tuple[str, ...] = ()) -> Answer:
+    def answer(self, logits: Logits, *, top: int = 3, heard: Heard = NOTHING) -> Answer:
         """The answer that logits stand for.
 
         Args:
-            logits: float [songs + 1], the last one for "unknown".
+            logits: float [rows + 1], the last one for "unknown".
             top: how many matches to give.
-            notes: remarks to pass on.
+            heard: of the clip.
         """
-        return self.artifact.head.answer_of_logits(logits, top=top, notes=notes)
+        return self.artifact.head.answer_of_logits(logits, top=top, heard=heard)
 
     def decrypt_values(self, response: bytes) -> Logits | int:
-        """What a server's response says: logits, float [songs + 1], or a song's number.
+        """What a server's response says: logits, float [rows + 1], or a song's number.
 
         Args:
             response: what `Server.run` returned.
@@ -214,10 +218,10 @@ class Client:
         Raises:
             ProtocolError: damaged, or made with other keys.
         """
-        return self.artifact.head.read(self._integers(response))
+        return self.artifact.head.read(self._integers(response)[0])
 
     def decrypt_logits(self, response: bytes) -> Logits:
-        """The logits in a server's response: float [songs + 1].
+        """The logits in a server's response: float [rows + 1], "unknown" last.
 
         Args:
             response: what `Server.run` returned.
@@ -241,38 +245,42 @@ class Client:
         """
         if not isinstance(self.artifact.head, NumberHead):
             raise ProtocolError("response: holds no number: this artifact answers with logits.")
-        return self.artifact.head.read(self._integers(response))
+        return self.artifact.head.read(self._integers(response)[0])
 
-    def _integers(self, response: bytes) -> Integers:
-        """The integers in a server's response; the key of a single query is forgotten with it."""
+    def _integers(self, response: bytes) -> tuple[Integers, Heard]:
+        """The integers in a server's response, and what is remembered of the clip.
+
+        The key of a single query is forgotten with it.
+        """
         envelope = Envelope.unpack(response, b"R", self.artifact.id)
         encryption, bits = self.artifact.manifest.encryption, self.artifact.config.fhe.response_bits
         words = restore(envelope.payload, encryption.response_words, bits)
-        values = self._scheme.decrypt(self._keys_of(envelope.key_id), words)
+        keys, heard = self._keys_of(envelope.key_id)
+        values = self._scheme.decrypt(keys, words)
         with self._lock:
             self._pending.pop(envelope.key_id, None)
-        return values
+        return values, heard
 
     def _kept(self) -> tuple[bytes, Keys]:
         if self._key_id is None or self._keys is None:
             raise KeyFileError("No keys yet: call create_keys() or load_keys(path) first.")
         return self._key_id, self._keys
 
-    def _fresh(self) -> tuple[bytes, Keys]:
+    def _fresh(self, heard: Heard) -> tuple[bytes, Keys]:
         """Keys for one query, kept until its response is decrypted."""
         key_id, keys = secrets.token_bytes(KEY_ID_BYTES), self._scheme.create_keys()
         with self._lock:
-            self._pending[key_id] = keys
+            self._pending[key_id] = keys, heard
             while len(self._pending) > MOST_PENDING:
                 self._pending.popitem(last=False)
         return key_id, keys
 
-    def _keys_of(self, key_id: bytes) -> Keys:
+    def _keys_of(self, key_id: bytes) -> tuple[Keys, Heard]:
         with self._lock:
             if key_id in self._pending:
                 return self._pending[key_id]
         if self._keys is not None and key_id == self._key_id:
-            return self._keys
+            return self._keys, NOTHING
         raise ProtocolError(
             "response: computed with another client's keys, or answered long ago. Load the key "
             "file with which the query was encrypted."

@@ -26,18 +26,18 @@ def draw_pipeline(manifest: Manifest) -> str:
         manifest: of an artifact.
     """
     config = manifest.config
-    songs, costs = len(manifest.catalogue), manifest.costs
+    rows_of_head, costs = sum(manifest.rows.counts), manifest.costs
     number = manifest.number is not None
     rows = [("client, in the clear", "server, on ciphertext"), ("", "")]
     before = [("clip, 1 to 20 s", ""), *((f" | {step}", "") for step in _client_steps(config))]
-    server = _server_steps(config, songs, number)
+    server = _server_steps(config, rows_of_head, number)
     after = [("title and artist, or unknown", "")]
     if not number:
         after.insert(0, (" | rank, open-set decision", ""))
     rows += before
     rows.append((_arrow("encrypt", costs.query_bytes if costs else None, ">"), server[0]))
     rows += [("", f" | {step}") for step in server[1:]]
-    told = "digits of one number" if number else f"{songs + 1:,} logits"
+    told = "digits of one number" if number else f"{rows_of_head + 1:,} logits"
     rows.append((_arrow("decrypt", costs.response_bytes if costs else None, "<"), told))
     rows += after
     return "\n".join(f"{left:<{LEFT}} {right}".rstrip() for left, right in rows)
@@ -75,7 +75,7 @@ def _client_steps(config: ArtifactConfig) -> list[str]:
     ]
 
 
-def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]:
+def _server_steps(config: ArtifactConfig, rows: int, number: bool) -> list[str]:
     """The layers, with the PBS each takes."""
     shape: tuple[int, ...] = make_front_end(config.signal, config.spectrum).full_shape
     steps = []
@@ -91,7 +91,7 @@ def _server_steps(config: ArtifactConfig, songs: int, number: bool) -> list[str]
         else:
             name = f"convolution: {' x '.join(map(str, shape))}"
         steps.append(f"{name} ({math.prod(shape):,} PBS)")
-    steps.append(f"linear layer: {songs + 1:,} logits")
+    steps.append(f"linear layer: {rows + 1:,} logits")
     if number:
         steps += ["level of each song, L1 norm of all", "tournament, decision, backtracking"]
     return steps

@@ -8,6 +8,7 @@ fixed list of parameters).
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -23,7 +24,8 @@ from ..configs.schema import (
     SignalSettings,
     Spectrum,
 )
-from ..model.decision import Decision
+from ..model.decision import Decisions
+from ..model.rows import Rows
 from ..support import strict_json
 from ..support.errors import ArtifactError
 from ..support.text import is_plain, plain
@@ -31,10 +33,14 @@ from .answer import Song
 from .encryption import Encryption, Record
 from .number import Number
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 LARGEST_BYTES = 16_000_000
 """Of the file; 100,000 songs take about as much."""
 MOST_SONGS = 100_000
+MOST_ROWS = 10_000
+"""Of one song."""
+MOST_LENGTHS = 16
+"""Of clips that decisions are told for."""
 FEATURES = 4
 """Of logits, that a decision weighs (see `hushtune.model.decision`)."""
 MOST_BITS = 16
@@ -124,6 +130,26 @@ class Agreement(Record):
     right: Count
 
 
+class SongRows(Record):
+    """Which rows of the head belong to which song.
+
+    Attributes:
+        counts: rows of every song.
+        seconds: of music that a row stands for; None where it stands for all of a song.
+    """
+
+    counts: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=1, le=MOST_ROWS)], ...],
+        FailFast(),
+        Field(min_length=1, max_length=MOST_SONGS),
+    ]
+    seconds: Annotated[float, Field(gt=0, le=86_400)] | None
+
+    def to_rows(self) -> Rows:
+        """The same for the model."""
+        return Rows(self.counts, self.seconds)
+
+
 class Manifest(Record):
     """What an artifact is.
 
@@ -138,7 +164,8 @@ class Manifest(Record):
         encryption: keys, query and response.
         input_quantizer: of the features.
         output_quantizer: of the logits.
-        decision: when to answer "unknown".
+        rows: of the head, by song.
+        decisions: when to answer "unknown", by the clip's length.
         number: how the circuit finds the song's number; None where it ends in the logits.
         costs: of a query; None until it was proved.
         accuracy: on test clips, by system ("float", "quantized"); None where not measured.
@@ -157,7 +184,8 @@ class Manifest(Record):
     encryption: Encryption
     input_quantizer: InputQuantizer
     output_quantizer: OutputQuantizer
-    decision: Decision
+    rows: SongRows
+    decisions: Decisions
     number: Number | None
     costs: ArtifactCosts | None = None
     accuracy: dict[Text, JsonValue] | None = None
@@ -181,19 +209,30 @@ class Manifest(Record):
             distance >= self.config.signal.bands for distance in spectrum.distances
         ):
             raise ValueError("config.spectrum.distances: expected less than the number of bands")
-        if len(self.decision.weights) != FEATURES or self.decision.temperature <= 0:
-            raise ValueError(f"decision: expected {FEATURES} weights and a positive temperature")
+        self._check_decisions()
         if self.accuracy is not None and not isinstance(self.accuracy.get("quantized"), dict):
             raise ValueError('accuracy: expected "quantized" among the systems')
         sent, received = self.encryption.input, self.encryption.output
         if not sent.signed or sent.width < self.input_quantizer.bits:
             raise ValueError(f"input_quantizer.bits={self.input_quantizer.bits} exceed the circuit")
-        expected = len(self.catalogue) + 1 if self.number is None else self.number.digits
+        if len(self.rows.counts) != len(self.catalogue):
+            raise ValueError(f"rows: of {len(self.rows.counts)} songs, not {len(self.catalogue)}")
+        rows = sum(self.rows.counts)
+        expected = rows + 1 if self.number is None else self.number.digits
         if received.size != expected:
             raise ValueError(f"{received.size} outputs, expected {expected}")
-        if self.number is not None and self.number.songs != len(self.catalogue):
+        if self.number is not None and not self.number.songs == len(self.catalogue) == rows:
             raise ValueError(f"number.songs={self.number.songs}, expected {len(self.catalogue)}")
         return self
+
+    def _check_decisions(self) -> None:
+        seconds, of = self.decisions.seconds, self.decisions.of
+        if not 0 < len(of) == len(seconds) <= MOST_LENGTHS:
+            raise ValueError(f"decisions: {len(of)} of them for {len(seconds)} lengths")
+        if seconds[0] <= 0 or any(one >= two for one, two in pairwise(seconds)):
+            raise ValueError("decisions.seconds: expected rising lengths")
+        if any(len(one.weights) != FEATURES or one.temperature <= 0 for one in of):
+            raise ValueError(f"decisions: expected {FEATURES} weights and a positive temperature")
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hushtune.fhe.answer import Answer
+from hushtune.fhe.answer import Answer, Heard
 from hushtune.fhe.artifact import Artifact
 from hushtune.fhe.client import Client
 from hushtune.fhe.export.owner import load_calibration, load_network
@@ -19,8 +19,8 @@ Features = NDArray[np.float32]
 
 def owner_answer(
     client: Client, artifact: Artifact, mode: Literal["simulate", "clear"]
-) -> Callable[[Features, int, tuple[str, ...]], Answer]:
-    """How the owner's part answers: from features, a number of matches, and notes.
+) -> Callable[[Features, int, Heard], Answer]:
+    """How the owner's part answers: from features, a number of matches, and what was heard.
 
     Args:
         client: of the artifact.
@@ -30,9 +30,9 @@ def owner_answer(
     network = load_network(artifact)
     if mode == "clear":
 
-        def clear(features: Features, top: int, notes: tuple[str, ...]) -> Answer:
+        def clear(features: Features, top: int, heard: Heard) -> Answer:
             logits = network_logits(network, torch.from_numpy(features)[None])[0]
-            return client.answer(logits, top=top, notes=notes)
+            return client.answer(logits, top=top, heard=heard)
 
         return clear
     from hushtune.fhe.export.compile import compile_network
@@ -41,11 +41,11 @@ def owner_answer(
     calibration, number = load_calibration(artifact), artifact.manifest.number
     module = compile_network(network, calibration, artifact.config.fhe, number)
 
-    def simulated(features: Features, top: int, notes: tuple[str, ...]) -> Answer:
+    def simulated(features: Features, top: int, heard: Heard) -> Answer:
         said = simulate(module, features, number)
         head = client.artifact.head
         if isinstance(head, NumberHead):
-            return head.answer_of_number(int(said), notes=notes)
-        return client.answer(np.asarray(said), top=top, notes=notes)
+            return head.answer_of_number(int(said), heard=heard)
+        return client.answer(np.asarray(said), top=top, heard=heard)
 
     return simulated

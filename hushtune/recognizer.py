@@ -78,14 +78,14 @@ class Recognizer:
         Raises:
             AudioError: undecodable, shorter than 1 s, or silent.
         """
-        features, notes = self.client.features(clip)
+        features, heard = self.client.features(clip)
         if self.mode != "execute":
-            answer, seconds = timed(lambda: self._answer(features, top, notes))
+            answer, seconds = timed(lambda: self._answer(features, top, heard))
             return replace(answer, costs=QueryCosts(compute_seconds=seconds))
         answer, costs = measure_query(
             lambda: self.client.encrypt_features(features),
             lambda query: self._run(query, on_progress),
-            lambda response: self.client.decrypt(response, top=top, notes=notes),
+            lambda response: self.client.decrypt(response, top=top, heard=heard),
         )
         return replace(answer, costs=costs)
 

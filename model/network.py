@@ -8,9 +8,11 @@ training, so the network learns to live with it.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import brevitas.nn as qnn
+import numpy as np
 import torch
 from brevitas.quant import Uint8ActPerTensorFloat
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ from .quantizers import (
     InputQuant,
     LearnedWeightQuant,
 )
+from .rows import Rows
 
 FILTER_GAIN = 200.0
 """Twice the sum of a filter's window when training begins: its weights are then about as large as
@@ -72,12 +75,12 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Features in, one logit per known song and one for "unknown" out.
+    """Features in, a logit for every row of the known songs and one for "unknown" out.
 
     Args:
         settings: layers and bits.
         feature_shape: channels, bands, columns.
-        classes: known songs plus one.
+        classes: rows of the known songs (`hushtune.model.rows`) plus one.
         quantized: False builds the floating-point twin; its weights load into the quantized
             network by `load_from_float`.
     """
@@ -338,10 +341,18 @@ def _plain(values: Any) -> Tensor:
 
 
 def network_logits(network: Network, features: Tensor) -> Array:
-    """Logits of a network in its inference mode: float64 [clips, classes]."""
+    """Logits of a network in its inference mode: float64 [clips, rows + 1]."""
+    return np.concatenate(list(_logits(network, features)))
+
+
+def song_scores(network: Network, rows: Rows, features: Tensor) -> Array:
+    """Songs' scores of a network in its inference mode: float64 [clips, songs + 1]."""
+    return np.concatenate([rows.scores(logits) for logits in _logits(network, features)])
+
+
+def _logits(network: Network, features: Tensor) -> Iterator[Array]:
+    """Logits of some clips after others."""
     network.eval()
     with torch.no_grad():
-        result: Array = (
-            torch.cat([network(part) for part in torch.split(features, 256)]).double().numpy()
-        )
-        return result
+        for part in torch.split(features, 256):
+            yield network(part).double().numpy()

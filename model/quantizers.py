@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import torch
 from brevitas.core.scaling import ScalingImplType
 from brevitas.inject.enum import RestrictValueType
 from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .features import FEATURE_LIMIT
@@ -32,6 +34,18 @@ class InputQuant(Int8ActPerTensorFloat):  # type: ignore[misc]
     scaling_impl_type = ScalingImplType.CONST
     min_val = -FEATURE_LIMIT
     max_val = FEATURE_LIMIT
+
+
+def input_scale(bits: int) -> float:
+    """What a step of quantized inputs of so many bits stands for."""
+    return FEATURE_LIMIT / (1 << (bits - 1))
+
+
+def quantized_inputs(features: NDArray[np.float32], bits: int) -> NDArray[np.int8]:
+    """Features as integers, as the network's entry quantizes them: [n, ...] -> int8 [n, values]."""
+    limit = 1 << (bits - 1)
+    values = np.rint(features.reshape(len(features), -1) / np.float32(input_scale(bits)))
+    return np.asarray(values.clip(-limit, limit - 1), np.int8)
 
 
 class AccumulatorRounding(nn.Module):

@@ -46,3 +46,7 @@ class Stream(IntEnum):
     """Which clips and rows a step of the encoder's training sees."""
     JUDGED = 21
     """Which songs and clips judge an encoder."""
+    CROPS = 22
+    """Where the crops of a track lie that a network without hidden layers is fitted to."""
+    SAMPLED = 23
+    """Which tracks and crops show which features tell songs apart."""

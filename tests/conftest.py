@@ -186,8 +186,15 @@ def linear_run(tiny_run, kept):
     from hushtune.training.run import Run
 
     network = {"layers": (), "inputs": 200, "input_bits": 6, "head_bits": 6}
-    config = tiny_run.config.model_copy(
-        update={"name": "linear", "network": tiny_run.config.network.model_copy(update=network)}
+    config = parse_config(
+        {
+            **tiny_run.config.model_dump(mode="json"),
+            "name": "linear",
+            "network": {**tiny_run.config.network.model_dump(mode="json"), **network},
+            "enrolment": {"row_seconds": 4},  # three rows a song
+        },
+        name="linear",
+        folder=tiny_run.config.runs.parent,
     )
 
     def make(folder: Path) -> None:

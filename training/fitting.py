@@ -93,11 +93,7 @@ class Fitting:
             self.first = checkpoint["step"]
         # Brevitas replaces the scale parameters when loading, so the optimizer comes after
         self.optimizer = torch.optim.AdamW(
-            # weights that were fitted in closed form were shrunk there
-            _parameter_groups(
-                self.network, settings.weight_decay if run.config.network.layers else 0.0
-            ),
-            lr=self.rate,
+            _parameter_groups(self.network, settings.weight_decay), lr=self.rate
         )
         if checkpoint is not None:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -158,14 +154,10 @@ class Fitting:
 
     def _loss(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         share = self.settings.distillation
-        linear = not self.run.config.network.layers
         twin = None
-        if self.twin is not None and (linear or share):
+        if self.twin is not None and share:
             with torch.no_grad():
                 twin = self.twin(images)
-            if linear:
-                result: Tensor = (logits - twin).square().mean() / twin.var()
-                return result
         loss = nn.functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )

@@ -5,13 +5,16 @@ runs/demo/
   config.yaml          every setting, defaults filled in
   catalogue.json       tracks that could not be used, and why
   split.json           enrolled tracks, known unknowns, unknown songs to test with
+  rows.json            rows of the head for each enrolled track, where there are several
+  enrolment.json       files of the tracks, and the parts they are left out in
+  sums.npz             what their crops sum up to, without hidden layers
   statistics.npy       mean and deviation of every feature
   selected.npy         places of the features that the network reads, where not all
   metrics.jsonl        one line a log interval
   curve.png            the learning curve
   float.pt, quantized.pt
   checkpoint.pt        of a training that has not finished
-  calibration.npz      labels and logits of the clips that set the open-set decision
+  calibration.npz      the clips that set the open-set decision: labels, lengths, scores
   decision.json        when to answer "unknown"; written last: with it, a run is trained
   opened.json          every file that was opened to make what training saw
   result.json          accuracy on test clips
@@ -19,6 +22,7 @@ runs/demo/
 """
 
 import json
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -29,9 +33,10 @@ import torch
 
 from ..configs.loading import dump_config, load_config
 from ..configs.schema import Config, FheSettings, RawSamples
-from ..model.decision import Decision
+from ..model.decision import Decision, Decisions
 from ..model.features import FrontEnd, load_front_end
 from ..model.network import Network
+from ..model.rows import Rows
 from ..support.arrays import Array
 from ..support.errors import RunError
 from ..support.files import replacing, write_atomically, write_json
@@ -44,6 +49,9 @@ class RunFile(str, Enum):
     CONFIG = "config.yaml"
     CATALOGUE = "catalogue.json"
     SPLIT = "split.json"
+    ROWS = "rows.json"
+    ENROLMENT = "enrolment.json"
+    SUMS = "sums.npz"
     STATISTICS = "statistics.npy"
     SELECTED = "selected.npy"
     METRICS = "metrics.jsonl"
@@ -51,8 +59,6 @@ class RunFile(str, Enum):
     FLOAT = "float.pt"
     QUANTIZED = "quantized.pt"
     CHECKPOINT = "checkpoint.pt"
-    WITHOUT = "without.npy"
-    """Weights fitted without a part of the known unknowns each, until the run is calibrated."""
     CALIBRATION = "calibration.npz"
     DECISION = "decision.json"
     OPENED = "opened.json"
@@ -62,6 +68,19 @@ class RunFile(str, Enum):
     def weights(*, quantized: bool) -> "RunFile":
         """The weights of the network or of its floating-point twin."""
         return RunFile.QUANTIZED if quantized else RunFile.FLOAT
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Clips that calibrate the open-set decision.
+
+    Attributes:
+        labels: of each, int [clips]; the class after the last song is "unknown".
+        seconds: its length, float [clips].
+    """
+
+    labels: Array
+    seconds: Array
 
 
 class Run:
@@ -137,6 +156,13 @@ class Run:
         """The run's split."""
         return Split.load(self.path(RunFile.SPLIT))
 
+    def rows(self) -> Rows:
+        """The rows of the head that every enrolled track has."""
+        if not self.has(RunFile.ROWS):
+            return Rows.one_each(len(self.split().known))
+        told = self.read_json(RunFile.ROWS)
+        return Rows(tuple(told["counts"]), told["seconds"])
+
     def front_end(self) -> FrontEnd:
         """The front end with this run's statistics and selected features.
 
@@ -156,7 +182,7 @@ class Run:
 
     def new_network(self, *, quantized: bool) -> Network:
         """An untrained network of the run's shape."""
-        classes = len(self.split().known) + 1
+        classes = self.rows().total + 1
         shape, spectrum = self.front_end().feature_shape, self.config.spectrum
         network = Network(self.config.network, shape, classes, quantized=quantized)
         if isinstance(spectrum, RawSamples):
@@ -179,30 +205,36 @@ class Run:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         return network.eval()
 
-    def decision(self, *, quantized: bool) -> Decision:
-        """The calibrated open-set decision of the network or of its floating-point twin."""
+    def decisions(self, *, quantized: bool) -> Decisions:
+        """The calibrated open-set decisions of the network or of its floating-point twin."""
         decisions = self.read_json(RunFile.DECISION)
-        return Decision.from_json(decisions["quantized" if quantized else "float"])
+        return Decisions.from_json(decisions["quantized" if quantized else "float"])
 
-    def write_calibration(self, labels: Array, logits: dict[str, Array]) -> None:
+    def decision(self, *, quantized: bool) -> Decision:
+        """The open-set decision for clips as long as a crop."""
+        return self.decisions(quantized=quantized).at(self.config.signal.crop_seconds)
+
+    def write_calibration(self, judged: "Judged", scores: dict[str, Array]) -> None:
         """Keep what the open-set decisions were calibrated on.
 
         Args:
-            labels: of the calibration clips, int [clips]; the last class is "unknown".
-            logits: of the networks ``float`` and ``quantized``, float [clips, classes].
+            judged: the calibration clips.
+            scores: of the networks ``float`` and ``quantized``, float [clips, songs + 1].
         """
+        told = {"labels": judged.labels, "seconds": judged.seconds}
         with replacing(self.path(RunFile.CALIBRATION)) as partial, partial.open("wb") as file:
-            np.savez(file, labels=labels, **logits)
+            np.savez(file, **told, **scores)
 
-    def calibration(self, *, quantized: bool) -> tuple[Array, Array]:
-        """Labels and logits that a network's decision was calibrated on, as they were written.
+    def calibration(self, *, quantized: bool) -> "tuple[Judged, Array]":
+        """The clips that a network's decision was calibrated on, and their scores.
 
         Raises:
             RunError: missing or damaged.
         """
         try:
             with np.load(self.path(RunFile.CALIBRATION)) as file:
-                return file["labels"], file["quantized" if quantized else "float"]
+                judged = Judged(file["labels"], file["seconds"])
+                return judged, file["quantized" if quantized else "float"]
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise RunError(f"{self.path('calibration.npz')}: cannot be read ({error}).") from error
 

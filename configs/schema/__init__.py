@@ -16,6 +16,7 @@ from .catalogue import (
     SplitSettings,
 )
 from .config import Config
+from .enrolment import EnrolmentSettings
 from .fhe import FheSettings
 from .network import ConvLayer, DenseLayer, FilterBankLayer, Layer, NetworkSettings, PoolLayer
 from .signal import (
@@ -38,6 +39,7 @@ __all__ = [
     "CsvCatalogue",
     "DenseLayer",
     "EmbeddingSpectrum",
+    "EnrolmentSettings",
     "FheSettings",
     "FilterBankLayer",
     "FmaCatalogue",

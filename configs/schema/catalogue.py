@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, Settings
+from .base import Settings
 
 
 class FolderCatalogue(Settings):
@@ -78,9 +78,10 @@ class SplitSettings(Settings):
 
     enrolled: Annotated[int, Field(strict=True, ge=2)] | None = None
     """Tracks to enrol at most, drawn at random; the others are left out. All where null."""
-    known_unknowns: Annotated[int, Field(strict=True, ge=3)] = 60
-    """Known unknowns: tracks that are not enrolled, train the class "unknown" and set the threshold
-    of the open-set decision. About so many, because artists are moved whole."""
-    unknown_test: Count = 60
+    known_unknowns: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Known unknowns: tracks that are not enrolled, train the class "unknown" and help to set the
+    threshold of the open-set decision. About so many, because artists are moved whole. Without
+    hidden layers none are needed: songs are left out in turn to see what unknown ones look like."""
+    unknown_test: Annotated[int, Field(strict=True, ge=0)] = 0
     """Tracks never used in training, to measure how many clips of unknown songs are rejected.
     About so many, likewise."""

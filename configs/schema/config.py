@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from .base import Settings
 from .catalogue import Catalogue, SplitSettings
+from .enrolment import EnrolmentSettings
 from .fhe import FheSettings
 from .network import FilterBankLayer, NetworkSettings
 from .signal import ModulationSpectrum, RawSamples, SignalSettings, Spectrum
@@ -28,6 +29,7 @@ class Config(Settings):
     spectrum: Spectrum = ModulationSpectrum()
     augment: AugmentSettings = AugmentSettings()
     network: NetworkSettings = NetworkSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
     training: TrainingSettings = TrainingSettings()
     fhe: FheSettings = FheSettings()
     fold: FoldSettings | None = None
@@ -43,9 +45,21 @@ class Config(Settings):
         """Groups of recordings: one for each fold, or one for testing and one for training."""
         return self.fold.of if self.fold else 2
 
+    @property
+    def clip_lengths(self) -> tuple[float, ...]:
+        """Lengths of clips that the open-set decision is calibrated for, in s, rising."""
+        crop = self.signal.crop_seconds
+        shorter = {seconds for seconds in self.training.calibrated_seconds if seconds < crop}
+        return (*sorted(shorter), crop)
+
     @model_validator(mode="after")
     def _check(self) -> "Config":
         layers = self.network.layers
+        if layers and self.split.known_unknowns < 3:
+            raise ValueError(
+                f"split.known_unknowns={self.split.known_unknowns}: a network with hidden layers "
+                "needs at least 3 songs that are not enrolled, to learn what unknown ones look like"
+            )
         bank = layers[0] if layers and isinstance(layers[0], FilterBankLayer) else None
         if isinstance(self.spectrum, RawSamples):
             if bank is None:

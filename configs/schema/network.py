@@ -65,7 +65,7 @@ class NetworkSettings(Settings):
 
     layers: tuple[Layer, ...] = ()
     """Hidden layers; an empty list leaves a single linear quantized layer (no PBS)."""
-    inputs: Annotated[int, Field(strict=True, ge=32)] | None = 1536
+    inputs: Annotated[int, Field(strict=True, ge=32)] | None = 2048
     """Selected features: how many are encrypted and read, those to which a fit to all features
     gives most weight; all where null. With hidden layers, always all."""
     input_bits: Annotated[int, Field(strict=True, ge=2, le=8)] = 6

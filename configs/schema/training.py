@@ -53,13 +53,13 @@ class AugmentSettings(Settings):
 class TrainingSettings(Settings):
     """How long, how fast, on what mixture."""
 
-    views: Annotated[int, Field(strict=True, ge=1, le=256)] = 8
-    """Augmented renderings of every track, made once and cached."""
+    views: Annotated[int, Field(strict=True, ge=1, le=256)] = 4
+    """Augmented renderings of every stretch of music."""
     view_seconds: Annotated[float, Field(ge=4, le=120)] = 30.0
-    """Length of a rendering: a random piece of longer tracks, all of shorter ones."""
-    ridge: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """Penalty on the weights of a network without hidden layers, whose floating-point twin is
-    fitted in closed form; a share of the mean power of a feature."""
+    """Length of the stretches that longer tracks are cut into; they overlap by a crop."""
+    shrinkage: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Without hidden layers: added to the variance of every feature within a row before weights are
+    fitted, as a share of the mean variance."""
     float_steps: Count = 3000
     """Optimiser steps of the floating-point twin, where it has hidden layers."""
     quantized_steps: Count = 500
@@ -87,11 +87,17 @@ class TrainingSettings(Settings):
     """Clips of known and of unknown songs, about as many of each, that calibrate the decision."""
     noise_share: Probability = 0.8
     """Share of training examples with further noise mixed in as mel power (cheap variety)."""
-    short_clip_share: Probability = 0.1
+    short_clip_share: Probability = 0.5
     """Share of training examples cut to between 3 s and the crop length."""
+    crops: Annotated[int, Field(strict=True, ge=4, le=1024)] = 24
+    """Without hidden layers: training examples of each rendering."""
+    calibrated_seconds: Annotated[
+        tuple[Annotated[float, Field(ge=1, le=20)], ...], Field(max_length=8)
+    ] = (3.0, 5.0)
+    """Lengths of clips that the open-set decision is calibrated for, beside a crop's."""
     examples: Annotated[int, Field(strict=True, ge=500, le=10_000_000)] = 100_000
-    """Training examples made once, in parallel, from which each step draws at random (making one
-    costs far more than a step)."""
+    """With hidden layers: training examples made once, in parallel, from which each step draws at
+    random (making one costs far more than a step)."""
     checkpoint_every: Annotated[int, Field(strict=True, ge=25, multiple_of=25)] = 500
     """Optimiser steps between checkpoints (and validations)."""
     workers: Annotated[int, Field(strict=True, ge=0, le=256)] = 0

@@ -25,6 +25,7 @@ from ...support.parallel import release_workers
 from ...training.data.pool import TrainingData, remove_examples
 from ...training.data.segments import clip_seconds
 from ...training.data.sounds import split_sounds
+from ...training.linear.train import remove_track_files
 from ...training.run import Run
 from ...training.trainer import prepare_split
 from .fold import Systems, evaluate_fold
@@ -138,9 +139,13 @@ def cross_validate(plan: Plan, *, announce: Callable[[str], None] = print) -> No
         facts = result.facts.model_copy(update={"seconds": seconds})
         write_fold(plan.fold_file(name), result.rows, facts)
         release_workers()
-        if config.fold is not None and config.fold.holds_out_segments:
+        if config.fold is None:
+            continue
+        if result.data is None:
+            remove_track_files(run)
+        elif config.fold.holds_out_segments:
             remove_examples(result.data)
-        elif config.fold is not None:
+        else:
             shared = result.data
     if shared is not None:
         remove_examples(shared)

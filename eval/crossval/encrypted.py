@@ -34,7 +34,7 @@ def predict_encrypted(
     sample: NDArray[np.int64],
     thresholds: Thresholds,
     *,
-    data: TrainingData,
+    data: TrainingData | None,
     cores: Sequence[int],
     announce: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def predict_encrypted(
         features: features of the table's clips, float [clips, channels, bands, columns].
         sample: places of the clips to run, int [n].
         thresholds: the quantized network's.
-        data: what the run was trained on.
+        data: what the run was trained on, with hidden layers.
         cores: numbers of cores to time a query on.
         announce: called with one-line progress messages.
 
@@ -59,11 +59,11 @@ def predict_encrypted(
     number = manifest.number
     journal = Journal(run.path(EXECUTED), _circuit_digest(run, manifest))
     done = execute(folder, module, features[sample].numpy(), title="Real FHE", journal=journal)
-    decision = run.decision(quantized=True)
+    decision, rows = run.decision(quantized=True), run.rows()
     for name, answers in ((ENCRYPTED, done.executed), (SIMULATED, done.simulated)):
         if number is None:
-            top, score = ranked(answers), decision.score(answers)
-            table.add(name, top, score, thresholds, places=sample)
+            scores = rows.scores(answers)
+            table.add(name, ranked(scores), decision.score(scores), thresholds, places=sample)
         else:
             _add_classes(table, name, answers, sample)
     if number is not None:

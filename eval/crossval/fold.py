@@ -51,12 +51,12 @@ class FoldResult:
     Attributes:
         rows: predictions, see `hushtune.eval.predictions`.
         facts: everything else that it measured.
-        data: what it trained on, whose features are still in the cache.
+        data: what it trained on, with hidden layers, whose features are still in the cache.
     """
 
     rows: pd.DataFrame
     facts: FoldFacts
-    data: TrainingData
+    data: TrainingData | None
 
 
 def evaluate_fold(
@@ -80,7 +80,7 @@ def evaluate_fold(
     config, split = run.config, run.split()
     resumed = run.path("metrics.jsonl").exists()
     started = time.monotonic()
-    data = prepare_data(run)
+    data = prepare_data(run) if config.network.layers else None
     train(config, run=run, data=data, announce=announce)
     check_for_leaks(run)
     facts = FoldFacts(

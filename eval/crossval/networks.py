@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ...model.network import network_logits
+from ...model.network import song_scores
 from ...support.seeds import Stream
 from ...training.calibration import calibrate
 from ...training.run import Run
@@ -18,7 +18,7 @@ def predict_networks(
 ) -> Thresholds:
     """Add both networks on all clips, and on sub-catalogues for the main test's clips.
 
-    A sub-catalogue is a random choice of the songs: the other songs' logits are dropped and the
+    A sub-catalogue is a random choice of the songs: the other songs' scores are dropped and the
     open-set decision is calibrated again; nothing is trained again.
 
     Args:
@@ -30,15 +30,19 @@ def predict_networks(
     Returns:
         The quantized network's thresholds.
     """
-    config, songs = run.config, table.songs
+    config, songs, crop = run.config, table.songs, run.config.signal.crop_seconds
+    lengths = table.clips["seconds"].fillna(crop).to_numpy()
     main, truth = table.clips["main"].to_numpy(), table.clips["label"].to_numpy()
     for name in (FLOAT, QUANTIZED):
         quantized = name == QUANTIZED
-        network, decision = run.network(quantized=quantized), run.decision(quantized=quantized)
-        labels, reference = run.calibration(quantized=quantized)
-        logits = network_logits(network, features)
-        thresholds = Thresholds.of(decision.score(reference[labels == songs]), config)
-        table.add(name, ranked(logits), decision.score(logits), thresholds)
+        network, decisions = run.network(quantized=quantized), run.decisions(quantized=quantized)
+        judged, reference = run.calibration(quantized=quantized)
+        mine_length = judged.seconds == judged.seconds.max()
+        labels, reference = judged.labels[mine_length], reference[mine_length]
+        scores = song_scores(network, run.rows(), features)
+        unknown = reference[labels == songs]
+        thresholds = Thresholds.of(decisions.at(crop).score(unknown), config)
+        table.add(name, ranked(scores), decisions.score(scores, lengths), thresholds)
         for size in catalogue_sizes:
             if size >= songs:
                 continue
@@ -52,7 +56,7 @@ def predict_networks(
             part = reference[inside][:, columns]
             smaller = calibrate(part, mine, config.training.false_alarm_rate)
             places = np.flatnonzero(main & np.isin(truth, columns))
-            some = logits[places][:, columns]
+            some = scores[places][:, columns]
             table.add(
                 name,
                 kept[ranked(some)],

@@ -81,7 +81,7 @@ def measure_variant(
     encrypted_clips: int,
     cores: tuple[int, ...],
     announce: Callable[[str], None],
-) -> tuple[VariantResult, TrainingData]:
+) -> tuple[VariantResult, TrainingData | None]:
     """Train, compile and test a variant.
 
     Args:
@@ -93,7 +93,8 @@ def measure_variant(
         announce: called with one-line progress messages.
 
     Returns:
-        The result; what the run trained on, whose features are still in the cache.
+        The result; what the run trained on, with hidden layers, whose features are still in the
+        cache.
     """
     systems = Systems(
         encrypted_clips,

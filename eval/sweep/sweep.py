@@ -28,6 +28,7 @@ from ...support.errors import CompileError, ConfigError
 from ...support.files import write_atomically
 from ...support.parallel import release_workers
 from ...training.data.pool import TrainingData, remove_examples
+from ...training.linear.train import remove_track_files
 from ..crossval.encrypted import EXECUTED
 from .frontier import summary
 from .measure import measure_variant, variant_run
@@ -92,9 +93,11 @@ def run_sweep(
                 continue
             write_atomically(path, measured.model_dump_json(indent=1).encode())
             announce(summary(measured))
-            if previous is not None and previous.folder != data.folder:
+            if data is None:
+                remove_track_files(run)
+            elif previous is not None and previous.folder != data.folder:
                 remove_examples(previous)
-            previous, result = data, measured
+            previous, result = data or previous, measured
             release_workers()
         if result is not None:
             results.append(result.model_copy(update={"name": variant.name, "note": variant.note}))

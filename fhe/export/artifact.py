@@ -4,6 +4,7 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +20,9 @@ from ...support.text import plain
 from ...support.timing import timed
 from ...training.data.pool import TrainingData
 from ...training.run import Run
-from ...training.trainer import prepare_data
 from ..answer import Song
 from ..artifact import MANIFEST, PARTS, file_hashes, installed_versions
-from ..manifest import ArtifactConfig, Manifest
+from ..manifest import ArtifactConfig, Manifest, SongRows
 from ..number import Number
 from .calibrate import calibration_features
 from .card import NAME as CARD
@@ -115,7 +115,7 @@ def build(
     Args:
         run: trained.
         folder: written anew.
-        data: what the run was trained on; prepared where None.
+        data: what the run was trained on, with hidden layers; prepared where None.
         announce: called with a line about what was compiled.
 
     Returns:
@@ -126,7 +126,7 @@ def build(
         RunError: training has not finished.
     """
     network, settings = run.network(quantized=True), run.config.fhe
-    calibration = calibration_features(run, network, data or prepare_data(run))
+    calibration = calibration_features(run, network, data)
     number = None if settings.answer == "logits" else _number(run, network, calibration)
     module, compile_seconds = timed(lambda: compile_network(network, calibration, settings, number))
     facts, encryption = circuit_facts(module), encryption_of(module)
@@ -159,7 +159,8 @@ def build(
         encryption=encryption,
         input_quantizer=input_quantizer(module),
         output_quantizer=output_quantizer(module),
-        decision=run.decision(quantized=True),
+        rows=SongRows(**asdict(run.rows())),
+        decisions=run.decisions(quantized=True),
         number=number,
         accuracy=run.read_json("result.json") if run.path("result.json").exists() else None,
         files=file_hashes(folder),
@@ -173,8 +174,14 @@ def build(
 
 def _number(run: Run, network: Network, calibration: npt.NDArray[np.float32]) -> Number:
     """How the circuit is to find the song's number."""
-    labels, logits = run.calibration(quantized=True)
+    if run.rows().total > len(run.split().known):
+        raise CompileError(
+            "fhe.answer=number: needs one row for each song. Set enrolment.row_seconds to null and "
+            "train again, or fhe.answer to logits."
+        )
+    judged, scores = run.calibration(quantized=True)
+    mine = judged.seconds == judged.seconds.max()
     reached = network_logits(network, torch.from_numpy(calibration))
     limits = (float(reached.min()), float(reached.max()))
     rate = run.config.training.false_alarm_rate
-    return fit_number(logits, labels, network.logit_step(), limits, rate)
+    return fit_number(scores[mine], judged.labels[mine], network.logit_step(), limits, rate)

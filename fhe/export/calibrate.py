@@ -21,7 +21,9 @@ HEADROOM = 1.25
 """How much further than those a clip may drive the logits of a network without hidden layers."""
 
 
-def calibration_features(run: Run, network: Network, data: TrainingData) -> npt.NDArray[np.float32]:
+def calibration_features(
+    run: Run, network: Network, data: TrainingData | None
+) -> npt.NDArray[np.float32]:
     """Training features that span the ranges of all accumulators.
 
     Half are those that drive the first layer furthest, half are random; but none goes beyond the
@@ -32,7 +34,7 @@ def calibration_features(run: Run, network: Network, data: TrainingData) -> npt.
     Args:
         run: trained.
         network: its quantized network.
-        data: what it was trained on.
+        data: what it was trained on, with hidden layers; prepared where None.
 
     Returns:
         float32 [clips, channels, bands, columns].

@@ -138,7 +138,8 @@ def fit_number(
     """Choose the levels and the decision that identify most calibration clips correctly.
 
     Args:
-        logits: of the quantized network on calibration clips, float [clips, songs + 1].
+        logits: of the quantized network on calibration clips, float [clips, songs + 1]; NaN for
+            songs that were left out.
         labels: int [clips]; the last class is "unknown".
         step: a logit is an integer times this.
         limits: between which all logits in the circuit lie.
@@ -146,6 +147,7 @@ def fit_number(
     """
     songs = logits.shape[1] - 1
     known = labels < songs
+    logits = np.where(np.isnan(logits), np.nanmin(logits, axis=1, keepdims=True), logits)
     integers = np.rint(logits / step).astype(np.int64)
     lowest, highest = (limit / step for limit in limits)
     centre = round((lowest + highest) / 2)

@@ -39,7 +39,7 @@ def load_network(artifact: Artifact) -> Network:
         ArtifactError: the file cannot be read, or is of another network.
     """
     shape, settings = artifact.front_end().feature_shape, artifact.config.network
-    network = Network(settings, shape, artifact.manifest.unknown + 1, quantized=True)
+    network = Network(settings, shape, artifact.manifest.rows.to_rows().total + 1, quantized=True)
     try:
         network.load_state_dict(load_file(artifact.folder / NETWORK))
     except (OSError, RuntimeError, SafetensorError) as error:

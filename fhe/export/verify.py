@@ -83,9 +83,11 @@ def _agreement(
     labels = clips.labels.numpy()
     answers, simulated, furthest = execution.executed, execution.simulated, None
     if number is None:
-        decide = run.decision(quantized=True).classes
+        decision, rows = run.decision(quantized=True), run.rows()
         furthest = float(np.abs(answers - quantized).max())
-        answers, simulated, wanted = (decide(said) for said in (answers, simulated, quantized))
+        answers, simulated, wanted = (
+            decision.classes(rows.scores(said)) for said in (answers, simulated, quantized)
+        )
     else:
         wanted = number.classes(quantized)
     return Agreement(

@@ -13,6 +13,7 @@ import typer
 
 from hushtune.cli import config, encoder, report
 from hushtune.cli.app import page
+from hushtune.cli.change import enroll, remove, sync
 from hushtune.cli.clips import clips
 from hushtune.cli.compile import compile_run
 from hushtune.cli.demo import demo
@@ -48,6 +49,9 @@ ask("app")(page)
 ask()(info)
 make()(demo)
 make()(train)
+make()(enroll)
+make()(remove)
+make()(sync)
 make("compile")(compile_run)
 make()(sign)
 make()(clips)

@@ -195,7 +195,7 @@ class AsyncRemoteClient:
         client, upload = await self._ready(tell, queries=1)
         tell(Progress("encrypting"))
         async with self._local:
-            features, notes = await asyncio.to_thread(client.features, clip)
+            features, heard = await asyncio.to_thread(client.features, clip)
             query, encrypted = await asyncio.to_thread(
                 timed, lambda: client.encrypt_features(features)
             )
@@ -215,7 +215,7 @@ class AsyncRemoteClient:
             tell(Progress("decrypting", sent_bytes=size, received_bytes=received))
             async with self._local:
                 answer, decrypted = await asyncio.to_thread(
-                    timed, lambda: client.decrypt(response, top=top, notes=notes)
+                    timed, lambda: client.decrypt(response, top=top, heard=heard)
                 )
         finally:
             # also where it was cancelled: nothing is computed or kept for nobody

@@ -92,7 +92,7 @@ def test_a_client_needs_no_concrete_ml(copy):
 
 def test_other_format_version(copy):
     edit_manifest(copy, format_version=99)
-    with pytest.raises(ArtifactError, match="format_version=99, expected 5"):
+    with pytest.raises(ArtifactError, match="format_version=99, expected 6"):
         Artifact(copy, ALL)
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from hushtune.fhe.answer import Heard
 from hushtune.fhe.client import MOST_PENDING, Client
 from hushtune.fhe.envelope import KEY_ID, Envelope
 from hushtune.fhe.export.calibrate import HEADROOM
+from hushtune.model.audio import read_audio
 from hushtune.model.features import FEATURE_LIMIT
 from hushtune.model.network import network_logits
 from hushtune.support.errors import KeyFileError, ProtocolError
@@ -35,6 +37,7 @@ def test_real_fhe_holds_the_floor(sides, linear_run):
     labels = clips.labels.numpy()
     known = labels < split.unknown_class
     decision = linear_run.decision(quantized=True)
+    executed, clear = (linear_run.rows().scores(logits) for logits in (executed, clear))
     right = executed[known, :-1].argmax(1) == labels[known]
     assert right.mean() >= 0.95
     lost = decision.score(executed[known]) < 0
@@ -52,7 +55,7 @@ def test_every_query_has_a_key_of_its_own(sides, artifact):
     features = np.random.default_rng(2).normal(size=shape).astype(np.float32)
     queries = [client.encrypt_features(features) for _ in range(3)]
     assert len({query[KEY_ID] for query in queries}) == 3
-    secret = [keys.serialize() for keys in client._pending.values()]
+    secret = [keys.serialize() for keys, _ in client._pending.values()]
     assert len(set(secret)) == 3
     responses = [server.run(query) for query in reversed(queries)]
     said = [client.decrypt_logits(response) for response in responses]
@@ -98,3 +101,34 @@ def test_a_clip_beyond_all_others_does_not_wrap_around(sides, linear_run, artifa
     clear = network_logits(network, torch.from_numpy(image[None]))[0]
     assert np.abs(clear).max() > np.abs(logits).max()
     assert execute(sides, image) == pytest.approx(clear, abs=0.05 * clear.std())
+
+
+def test_an_answer_says_where_in_the_song_the_clip_lies(sides, linear_run):
+    """Songs of 12 s have three rows of 4 s; clips are cut from a known place."""
+    client, server, keys = sides
+    rate = linear_run.config.signal.sample_rate_hz
+    near = []
+    for track in linear_run.split().known:
+        wave = read_audio(track.path, rate)
+        for start in (0.0, 4.0, 8.0):
+            clip = wave[round(start * rate) : round((start + 4) * rate)]
+            answer = client.decrypt(server.run(client.encrypt((clip, rate)), keys))
+            best = answer.matches[0]
+            assert best.song.id == track.id
+            assert best.offset_error_seconds == 2.0
+            near.append(abs(best.offset_seconds - start) <= 4)
+            assert answer.to_json()["matches"][0]["offset_seconds"] == best.offset_seconds
+    assert np.mean(near) > 0.6, "composed songs repeat their bars"
+
+
+def test_a_short_clip_gets_the_decision_of_its_length(sides, linear_run, tone):
+    client, _, _ = sides
+    features, heard = client.features((tone[:48_000], 16_000))
+    assert heard.seconds == 3.0 and "less certain" in heard.notes[0]
+    logits = np.random.default_rng(0).normal(size=linear_run.rows().total + 1) * 3
+    decisions = client.artifact.manifest.decisions
+    assert decisions.seconds == (3.0, 4.0) and decisions.of[0] != decisions.of[1]
+    for seconds, decision in zip(decisions.seconds, decisions.of, strict=True):
+        answer = client.answer(logits, heard=Heard(seconds))
+        scores = linear_run.rows().scores(logits[None])
+        assert answer.unknown_probability == decision.probabilities(scores)[0, -1]

@@ -76,9 +76,19 @@ def _from_folder(folder: Path) -> Iterator[Track]:
         raise CatalogueError(f"catalogue.path={folder}: no such folder.")
     for path in sorted(files_in(folder)):
         if path.suffix.lower() in SUFFIXES:
-            title, artist, genre = _tags(path)
-            name = os.fsencode(path.relative_to(folder))  # which need not be UTF-8
-            yield Track(name.decode("utf-8", "backslashreplace"), title, artist, path, genre)
+            yield track_of_file(path, str(path.relative_to(folder)))
+
+
+def track_of_file(path: Path, name: str = "") -> Track:
+    """The track of an audio file: title, artist and genre from its tags, else from its name.
+
+    Args:
+        path: of the file.
+        name: its id; the file's own name where empty.
+    """
+    title, artist, genre = _tags(path)
+    told = os.fsencode(name or path.name)  # which need not be UTF-8
+    return Track(told.decode("utf-8", "backslashreplace"), title, artist, path, genre)
 
 
 def files_in(folder: Path) -> Iterator[Path]:

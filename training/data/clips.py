@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from ...configs.schema import AugmentSettings, Config
-from ...model.audio import read_audio
 from ...model.features import FrontEnd, make_front_end
 from ...support.arrays import Array
 from ...support.cache_keys import AUGMENTATION, cache_key
@@ -33,12 +32,11 @@ from ...support.seeds import Stream
 from ..run import Run
 from .augment import Augmenter
 from .catalogue import file_digest
-from .checking import MAX_TRACK_SECONDS
 from .segments import clip_seconds, held_out, training_spans
 from .sounds import Sounds, split_sounds
 from .split import Split
 from .track import Track
-from .views import random_start
+from .views import random_start, read_track
 
 REVISION = 1
 """Of the code that makes the features of clips, for their cache key."""
@@ -145,7 +143,7 @@ class ClipRenderer:
         """The waveform of a clip: mono samples, float32 [n]."""
         config, rate = self.config, self.config.signal.sample_rate_hz
         rng = np.random.default_rng([config.seed, Stream.CLIPS, config.fold_number, clip.seed])
-        wave = _track(clip.track.path, rate)
+        wave = read_track(clip.track.path, rate)
         samples = round((clip.seconds or clip_seconds(config, len(wave) / rate)) * rate)
         segment = held_out(config, len(wave) / rate)
         if segment is not None and self.validating:
@@ -244,12 +242,6 @@ def clip_renderer(settings: str, validating: bool) -> ClipRenderer:
         validating: as `ClipRenderer` says.
     """
     return ClipRenderer(Config.model_validate_json(settings), validating=validating)
-
-
-@lru_cache(maxsize=1)
-def _track(path: Path, sample_rate: int) -> Array:
-    """The track decoded last: its clips follow one another."""
-    return read_audio(path, sample_rate, max_seconds=MAX_TRACK_SECONDS)
 
 
 @dataclass(frozen=True)

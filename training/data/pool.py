@@ -85,11 +85,7 @@ class TrainingData:
 
     def maker(self, front_end: FrontEnd | None = None) -> BatchMaker:
         """Draws images, standardised where the front end knows their statistics."""
-        config = self.config
-        noise = {
-            sounds.group: np.load(_noise_file(config, self.cache, sounds), mmap_mode="r")
-            for sounds in split_sounds(config).training
-        }
+        config, noise = self.config, noise_of(self.config, self.cache)
         return BatchMaker(
             list(self.known),
             list(self.teaching),
@@ -142,6 +138,14 @@ def prepare_noise(config: Config, cache: Path) -> Opened:
     return opened
 
 
+def noise_of(config: Config, cache: Path) -> dict[int, Array]:
+    """Each training group's noise, as `prepare_noise` made it: float32 [pieces, rows, frames]."""
+    return {
+        sounds.group: np.load(_noise_file(config, cache, sounds), mmap_mode="r")
+        for sounds in split_sounds(config).training
+    }
+
+
 def _noise_file(config: Config, cache: Path, sounds: Sounds) -> Path:
     key = cache_key(
         "noise",
@@ -161,8 +165,6 @@ class ExamplePool:
     Args:
         images: float16 [images, channels, bands, columns].
         labels: int [images].
-        teachers: place of each image's track among those that teach "unknown", or -1:
-            int [images].
         seed: with stream and step, all randomness.
         remix: changes images each time they are drawn; None for not at all.
     """
@@ -171,11 +173,10 @@ class ExamplePool:
         self,
         images: Tensor,
         labels: Tensor,
-        teachers: Tensor,
         seed: int,
         remix: AudioRemix | None = None,
     ):
-        self.images, self.labels, self.teachers, self._seed = images, labels, teachers, seed
+        self.images, self.labels, self._seed = images, labels, seed
         self._remix = remix
 
     def draw(self, stream: int, step: int, count: int) -> tuple[Tensor, Tensor]:
@@ -218,16 +219,14 @@ def load_pool(
     paths: list[Path], front_end: FrontEnd, seed: int, remix: AudioRemix | None = None
 ) -> ExamplePool:
     """Read image files and standardise them."""
-    labels, teachers = [], []
+    labels = []
     images = torch.empty((len(paths) * PART, *front_end.feature_shape), dtype=torch.half)
     for place, path in enumerate(paths):
-        raw, *some = _read(path)
+        raw, some = _read(path)
         part = front_end.select(front_end.standardise(raw.astype(np.float32)))
         images[place * PART : (place + 1) * PART] = torch.from_numpy(part).half()
-        labels.append(some[0])
-        teachers.append(some[1])
-    label, teacher = (torch.from_numpy(np.concatenate(each)) for each in (labels, teachers))
-    return ExamplePool(images, label, teacher, seed, remix)
+        labels.append(some)
+    return ExamplePool(images, torch.from_numpy(np.concatenate(labels)), seed, remix)
 
 
 def remove_examples(data: TrainingData) -> None:
@@ -235,9 +234,9 @@ def remove_examples(data: TrainingData) -> None:
     shutil.rmtree(data.folder, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[Array, Array, Array]:
+def _read(path: Path) -> tuple[Array, Array]:
     with np.load(path) as file:
-        return file["images"], file["labels"], file["teachers"]
+        return file["images"], file["labels"]
 
 
 _makers: dict[tuple[Path, int], BatchMaker] = {}
@@ -256,8 +255,7 @@ class _Part:
             _makers.clear()
             _makers[key] = self.data.maker()
         group = self.data.group(number)
-        images, labels, teachers = _makers[key].batch(self.stream, number, PART, group)
+        images, labels = _makers[key].batch(self.stream, number, PART, group)
         path = self.folder / f"{self.stream}-{number:05d}.npz"
         with replacing(path) as partial, partial.open("wb") as file:
-            told = {"labels": labels.numpy(), "teachers": teachers.numpy()}
-            np.savez(file, images=images.half().numpy(), **told)
+            np.savez(file, images=images.half().numpy(), labels=labels.numpy())

@@ -46,15 +46,6 @@ class Split:
                 kept += tracks
         return tuple(kept) if kept else tuple(sorted(artists, key=len)[0])
 
-    def parts(self, count: int) -> list[int]:
-        """The part, one of at most `count`, that each track of `known_unknowns` belongs to.
-
-        All tracks of an artist are in one part.
-        """
-        artists = enumerate(by_artist(self.known_unknowns))
-        part = {track.id: place % count for place, tracks in artists for track in tracks}
-        return [part[track.id] for track in self.known_unknowns]
-
     def to_json(self) -> dict[str, Any]:
         """The split as JSON-ready values."""
         return {name: [t.to_json() for t in getattr(self, name)] for name in self.__annotations__}
@@ -92,12 +83,13 @@ class Split:
 def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Split:
     """Split tracks so that no artist of an unknown track is an artist of another list.
 
-    Artists are drawn in random order and moved whole to the unknown lists until those are full;
-    an artist with more tracks than a list still needs is passed over, so that one prolific
-    artist cannot become the whole test. Tracks that are always known stay out of it. Tracks
-    without an artist count as one artist each. An unknown track whose title one other artist's
-    track bears is left out: it may be the same piece under another spelling of the name. (Titles
-    that more artists share, "Intro" or "Untitled", say nothing.)
+    Artists are drawn in an order that depends on the seed and their names alone, so that a grown
+    catalogue keeps its split, and moved whole to the unknown lists until those are full; an artist
+    with more tracks than a list still needs is passed over, so that one prolific artist cannot
+    become the whole test. Tracks that are always known stay out of it. Tracks without an artist
+    count as one artist each. An unknown track whose title one other artist's track bears is left
+    out: it may be the same piece under another spelling of the name. (Titles that more artists
+    share, "Intro" or "Untitled", say nothing.)
 
     Raises:
         CatalogueError: too few tracks to leave at least two known ones.
@@ -110,10 +102,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             f"{settings.known_unknowns}, split.unknown_test={settings.unknown_test} and two known "
             "ones are needed. Add music or lower the two settings."
         )
-    groups = by_artist(free)
-    order_of_groups = np.arange(len(groups))
-    np.random.default_rng([seed, Stream.SPLIT]).shuffle(order_of_groups)
-    groups = [groups[place] for place in order_of_groups]
+    groups = sorted(by_artist(free), key=lambda group: _drawn(group[0], seed))
     chosen: dict[str, list[Track]] = {"unknown_test": [], "known_unknowns": []}
     for name, kept in chosen.items():
         room = getattr(settings, name)
@@ -121,7 +110,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
             if len(group) <= room - len(kept) and len(group) <= max(2, room // 4):
                 kept += group
                 groups.remove(group)
-        if not kept:
+        if room and not kept:
             raise CatalogueError(
                 f"split.{name}={room}: no artist has so few tracks that it could be held out "
                 "whole. Raise the setting or give the tracks their artists."
@@ -136,7 +125,7 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
     for name, kept in chosen.items():
         chosen[name] = [track for track in kept if _title(track) not in taken & twins]
         taken |= {_title(track) for track in kept}
-        if not chosen[name]:
+        if kept and not chosen[name]:
             raise CatalogueError(
                 f"split.{name}: every track held out bears the title of another artist's. Raise "
                 "the setting, or tell the tracks' titles apart."
@@ -147,6 +136,12 @@ def split_tracks(tracks: list[Track], settings: SplitSettings, seed: int) -> Spl
         known = [known[place] for place in places]
     known.sort(key=lambda track: order[track.id])
     return Split(tuple(known), tuple(chosen["known_unknowns"]), tuple(chosen["unknown_test"]))
+
+
+def _drawn(track: Track, seed: int) -> str:
+    """Sorts artists in the order in which they are drawn."""
+    name = track.artist.casefold() or f"\0{track.id}"
+    return hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _title(track: Track) -> str:

@@ -11,7 +11,7 @@ class Track:
 
     `genre` is empty where unknown; where a catalogue gives no genre but its sources, the source.
     A track that is `always_known` is never held out as an unknown song. `license` is empty where
-    the catalogue states none.
+    the catalogue states none. A track `by_hand` was enrolled beside the catalogue.
     """
 
     id: str
@@ -21,6 +21,7 @@ class Track:
     genre: str = ""
     always_known: bool = False
     license: str = ""
+    by_hand: bool = False
 
     @property
     def name(self) -> str:

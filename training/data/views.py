@@ -1,8 +1,8 @@
 """Augmented renderings of tracks, analysed: made once, in parallel, and cached.
 
-A *view* is one track (or a random piece of a long one) sent through one random chain of
-waveform distortions, as log-mel power or samples (`hushtune.training.data.material`), float16
-[rows, frames]. The cache key covers the
+A *view* is a track, or a stretch of a long one, sent through one random chain of waveform
+distortions, as log-mel power or samples (`hushtune.training.data.material`), float16
+[rows, frames]. Stretches cover all of a track and overlap by a crop. The cache key covers the
 file's content and every setting that shapes a view, so a changed setting makes new views and an
 interrupted preparation goes on where it stopped. The views of one group of sounds lie in a file,
 beside a JSON file that says which pieces they are and every file that was opened for them: so the
@@ -35,7 +35,7 @@ from .segments import training_spans
 from .sounds import Sounds, split_sounds
 from .track import Track
 
-REVISION = 3
+REVISION = 4
 """Of the code that makes views, for their cache key."""
 MIN_SPAN_SECONDS = 0.75
 """Shorter stretches of a view are not trained on."""
@@ -50,12 +50,16 @@ class View:
         row: which of them.
         group: of the sounds it was rendered with.
         spans: the frames that may be trained on, (first, end) each.
+        start_seconds: where in the track it begins.
+        speed_percent: how much faster it is.
     """
 
     path: Path
     row: int
     group: int
     spans: tuple[tuple[int, int], ...]
+    start_seconds: float = 0.0
+    speed_percent: float = 0.0
 
     def crop(self, frames: int, rng: np.random.Generator) -> Array:
         """A random stretch of `frames` frames, or all of a shorter span: [rows, <= frames]."""
@@ -65,6 +69,29 @@ class View:
         # opened anew each time: thousands of open maps would run out of file descriptors
         views = np.load(self.path, mmap_mode="r")
         return np.array(views[self.row, :, start : min(start + frames, end)])
+
+    def content(self) -> Array:
+        """All of it: float16 [rows, frames]."""
+        return np.array(np.load(self.path, mmap_mode="r")[self.row])
+
+    def place(self, share: float, frames: int) -> tuple[int, int]:
+        """A stretch of its spans: the first frame, and how many, at most `frames`.
+
+        Args:
+            share: where among all the places that it could have, 0 to 1.
+            frames: wanted.
+        """
+        room = [max(1, end - first - frames + 1) for first, end in self.spans]
+        place = min(int(share * sum(room)), sum(room) - 1)
+        for (first, end), places in zip(self.spans, room, strict=True):
+            if place < places:
+                return first + place, min(frames, end - first)
+            place -= places
+        raise AssertionError("a place lies in one of the spans")
+
+    def track_seconds(self, seconds: float) -> float:
+        """Where in the track that is which lies `seconds` s after its beginning."""
+        return self.start_seconds + seconds * (1 + self.speed_percent / 100)
 
 
 @dataclass(frozen=True)
@@ -112,46 +139,65 @@ def load_views(
     Returns:
         The views of each track; every file opened to make them.
     """
-    split = split_sounds(config)
-    count, validating = views_in_a_group(config), split.validating
-    files = []
-    digests = [file_digest(track.path) for track in tracks]
-    for digest in digests:
-        files.append([view_path(config, cache, digest, s, count) for s in split.training])
     missing = [
-        (track, digest, tuple(paths))
-        for track, digest, paths in zip(tracks, digests, files, strict=True)
-        if not all(path.exists() for path in paths)
+        track for track in tracks if not all(p.exists() for p in _files(track, config, cache))
     ]
     if missing:
-        parallel_map(_Render(config), missing, title=title, workers=config.training.workers)
+        work = _Render(config, cache)
+        parallel_map(work, missing, title=title, workers=config.training.workers)
     opened, result = Opened(), []
-    analysed = make_front_end(config.signal, config.spectrum)
-    for track, paths in zip(tracks, files, strict=True):
-        views: list[tuple[View, bool]] = []
-        for path in paths:
-            about = json.loads(path.with_suffix(".json").read_text("utf-8"))
-            opened.add(about["opened"])
-            group, pieces = about["group"], about["pieces"]
-            for row, piece in enumerate(pieces):
-                spans = _spans(config, analysed, about["seconds"], piece)
-                kept = row == len(pieces) - 1 if validating is None else group == validating
-                if spans:
-                    views.append((View(path, row, group, spans), kept))
-        result.append(
-            Views(
-                about["digest"],
-                about["seconds"],
-                tuple(view for view, kept in views if not kept),
-                tuple(view for view, kept in views if kept),
-            )
-        )
-        if not (result[-1].training and result[-1].validating):
-            raise CatalogueError(
-                f"{track.path}: no rendering has anything left to train on in this fold. Raise "
-                "training.view_seconds or take more folds."
-            )
+    for track in tracks:
+        views, mine = track_views(track, config, cache)
+        opened.add(mine.to_json())
+        result.append(views)
     return result, opened
+
+
+def track_views(track: Track, config: Config, cache: Path) -> tuple[Views, "Opened"]:
+    """The views of a track, rendered where the cache lacks them, and every file opened for them.
+
+    Raises:
+        CatalogueError: the config's fold leaves nothing of it to train on.
+    """
+    files = _files(track, config, cache)
+    if not all(path.exists() for path in files):
+        _Render(config, cache)(track)
+    validating, linear = split_sounds(config).validating, not config.network.layers
+    analysed, opened = make_front_end(config.signal, config.spectrum), Opened()
+    views: list[tuple[View, bool]] = []
+    for path in files:
+        about = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        opened.add(about["opened"])
+        group, pieces = about["group"], about["pieces"]
+        for row, piece in enumerate(pieces):
+            spans = _spans(config, analysed, about["seconds"], piece)
+            last = not linear and piece["number"] == pieces[-1]["number"]
+            kept = last if validating is None else group == validating
+            if spans:
+                view = View(path, row, group, spans, piece["start_seconds"], piece["speed_percent"])
+                views.append((view, kept))
+    training = tuple(view for view, kept in views if not kept)
+    kept_views = tuple(view for view, kept in views if kept)
+    if not training or not (kept_views or linear):
+        raise CatalogueError(
+            f"{track.path}: no rendering has anything left to train on in this fold. Raise "
+            "training.view_seconds or take more folds."
+        )
+    return Views(about["digest"], about["seconds"], training, kept_views), opened
+
+
+def remove_views(track: Track, config: Config, cache: Path) -> None:
+    """Delete a track's renderings from the cache."""
+    for path in _files(track, config, cache):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _files(track: Track, config: Config, cache: Path) -> list[Path]:
+    """The file of each training group's views of a track."""
+    count, digest = views_in_a_group(config), file_digest(track.path)
+    groups = split_sounds(config).training
+    return [view_path(config, cache, digest, sounds, count) for sounds in groups]
 
 
 class Opened:
@@ -202,22 +248,25 @@ def _training_sounds(settings: str) -> tuple[Sounds, ...]:
 
 
 def views_in_a_group(config: Config) -> int:
-    """How many views each training group renders of a track, those for validation included."""
+    """How many times each training group renders a track, what validates included.
+
+    A network without hidden layers, which is fitted in closed form, needs nothing to validate with.
+    """
     groups = config.fold.of - 1 if config.fold else 1
-    return math.ceil((config.training.views + 1) / groups)
+    return math.ceil((config.training.views + bool(config.network.layers)) / groups)
 
 
 @dataclass(frozen=True)
 class _Render:
     config: Config
+    cache: Path
 
-    def __call__(self, item: tuple[Track, str, tuple[Path, ...]]) -> None:
-        """Render a track's views with each group of training sounds, to these files."""
-        track, digest, paths = item
+    def __call__(self, track: Track) -> None:
+        """Render a track's views with each group of training sounds, where they are missing."""
         config, rate = self.config, self.config.signal.sample_rate_hz
-        wave = read_audio(track.path, rate, max_seconds=MAX_TRACK_SECONDS)
+        digest, wave = file_digest(track.path), read_track(track.path, rate)
         groups = _training_sounds(config.model_dump_json())
-        for sounds, path in zip(groups, paths, strict=True):
+        for sounds, path in zip(groups, _files(track, config, self.cache), strict=True):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._render(track, wave, digest, sounds, views_in_a_group(config), path)
@@ -232,19 +281,29 @@ class _Render:
         )
         augment = Augmenter(config.augment, sounds, rate)
         wanted = round(config.training.view_seconds * rate)
+        overlap = round(config.signal.crop_seconds * rate)
         # all views of a track get the same length, whatever the change of speed
         shortest = fastest_length(min(len(wave), wanted), config.augment.speed_percent)
         frames = analysed.frames(shortest)
         sounds.take_drawn()
         views, pieces = [], []
         for number in range(count):
-            rng = np.random.default_rng([config.seed, int(digest[:8], 16), sounds.group, number])
-            start = random_start(len(wave), wanted, rng)
-            speed = augment.draw_speed(rng)
-            piece = augment(wave[start : start + wanted], rng, speed_percent=speed)
-            content = analysed.analyse(piece)[:, :frames]
-            views.append(material.store(content))
-            pieces.append({"start_seconds": start / rate, "speed_percent": speed, "frames": frames})
+            for place, start in enumerate(stretches(len(wave), wanted, overlap)):
+                rng = np.random.default_rng(
+                    [config.seed, int(digest[:8], 16), sounds.group, number, place]
+                )
+                speed = augment.draw_speed(rng)
+                piece = augment(wave[start : start + wanted], rng, speed_percent=speed)
+                content = analysed.analyse(piece)[:, :frames]
+                views.append(material.store(content))
+                pieces.append(
+                    {
+                        "number": number,
+                        "start_seconds": start / rate,
+                        "speed_percent": speed,
+                        "frames": frames,
+                    }
+                )
         about = {
             "digest": digest,
             "group": sounds.group,
@@ -254,6 +313,24 @@ class _Render:
         }
         write_atomically(path.with_suffix(".json"), json.dumps(about).encode())
         save_array(path, np.stack(views))
+
+
+def stretches(available: int, wanted: int, overlap: int) -> list[int]:
+    """Where stretches of `wanted` samples begin that cover `available` ones, evenly spaced.
+
+    Neighbours overlap by at least `overlap` samples, or by half of `wanted` where that is less.
+    """
+    if available <= wanted:
+        return [0]
+    step = wanted - min(overlap, wanted // 2)
+    count = math.ceil((available - wanted) / step) + 1
+    return [int(start) for start in np.linspace(0, available - wanted, count).round()]
+
+
+@lru_cache(maxsize=1)
+def read_track(path: Path, sample_rate: int) -> Array:
+    """The track decoded last, as much of it as is enrolled: what is made of it follows at once."""
+    return read_audio(path, sample_rate, max_seconds=MAX_TRACK_SECONDS)
 
 
 def random_start(available: int, wanted: int, rng: np.random.Generator) -> int:

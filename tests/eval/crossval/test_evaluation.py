@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,9 +27,10 @@ from hushtune.model import audio
 from hushtune.support.errors import CatalogueError, ConfigError, RunError
 from hushtune.training import trainer
 from hushtune.training.data.clips import ClipRenderer
-from hushtune.training.data.pool import ExamplePool
 from hushtune.training.data.sounds import split_sounds
 from hushtune.training.data.track import Track
+from hushtune.training.linear import fit
+from hushtune.training.linear.crops import TrackCrops
 from hushtune.training.run import Run
 
 FOLDS = 3
@@ -193,14 +195,22 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
 
 
 def test_shuffled_labels_give_chance(config, tmp_path, monkeypatch):
-    real = trainer.load_pool
+    real = fit.gather
 
-    def shuffled(*args):
-        pool = real(*args)
-        order = np.random.default_rng(0).permutation(len(pool.labels))
-        return ExamplePool(pool.images, pool.labels[order], pool.teachers[order], 0)
+    def shuffled(split, files, parts, row_seconds):
+        every = np.concatenate([TrackCrops.load(path).crops for path in files])
+        rng = np.random.default_rng(0)
 
-    monkeypatch.setattr(trainer, "load_pool", shuffled)
+        def any_crops(path):
+            mine = load(path)
+            return replace(mine, crops=every[rng.integers(len(every), size=len(mine.crops))])
+
+        load = TrackCrops.load
+        with monkeypatch.context() as patch:
+            patch.setattr(TrackCrops, "load", any_crops)
+            return real(split, files, parts, row_seconds)
+
+    monkeypatch.setattr(fit, "gather", shuffled)
     chance = config.model_copy(update={"name": "shuffled"})
     report = evaluate(
         chance, folds=2, protocols=["conditions"], fhe_clips=0, baselines=[], cost_songs=None

@@ -24,9 +24,10 @@ from hushtune.fhe.manifest import (
     InputQuantizer,
     Manifest,
     OutputQuantizer,
+    SongRows,
 )
 from hushtune.fhe.parameters import VARIANCES
-from hushtune.model.decision import Decision
+from hushtune.model.decision import Decision, Decisions
 from hushtune.model.features import make_front_end
 from hushtune.support.errors import ArtifactError, HushtuneError
 
@@ -87,7 +88,8 @@ def honest() -> tuple[Manifest, dict[str, bytes]]:
         ),
         input_quantizer=InputQuantizer(scale=0.125, bits=6),
         output_quantizer=OutputQuantizer(scale=0.01),
-        decision=Decision((1.0, 1.0, -1.0, 1.0), 0.0, 1.0),
+        rows=SongRows(counts=(1, 1), seconds=None),
+        decisions=Decisions((10.0,), (Decision((1.0, 1.0, -1.0, 1.0), 0.0, 1.0),)),
         number=None,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         catalogue=(Song("1", "One", "A"), Song("2", "Two", "B")),
@@ -268,8 +270,13 @@ def test_text_that_a_terminal_would_obey_is_refused(honest, text):
     [
         (lambda m: m["config"]["spectrum"].update(distances=[32]), "distances"),
         (lambda m: m["config"]["spectrum"].update(distances=[10**30]), "distances"),
-        (lambda m: m["decision"].update(weights=[1.0]), "decision"),
-        (lambda m: m["decision"].update(temperature=0), "decision"),
+        (lambda m: m["decisions"]["of"][0].update(weights=[1.0]), "decision"),
+        (lambda m: m["decisions"]["of"][0].update(temperature=0), "decision"),
+        (lambda m: m["decisions"].update(seconds=[]), "decisions: 1 of them for 0 lengths"),
+        (lambda m: m["decisions"].update(seconds=[-1.0]), "rising lengths"),
+        (lambda m: m["rows"].update(counts=[1, 1, 1]), "rows: of 3 songs"),
+        (lambda m: m["rows"].update(counts=[1, 0]), "rows"),
+        (lambda m: m["rows"].update(counts=[1, 2]), "expected 4"),
         (lambda m: m.update(accuracy={"float": {}}), "accuracy"),
     ],
 )

@@ -37,10 +37,9 @@ def batch(batches, stream=1, number=7, count=40):
 
 
 def test_a_batch_depends_on_seed_stream_and_number_alone(tmp_path):
-    images, labels, teachers = batch(maker(tmp_path))
-    again, same, alike = batch(maker(tmp_path))
+    images, labels = batch(maker(tmp_path))
+    again, same = batch(maker(tmp_path))
     assert torch.equal(images, again) and torch.equal(labels, same)
-    assert torch.equal(teachers, alike)
     others = (
         batch(maker(tmp_path), number=8),
         batch(maker(tmp_path), stream=2),
@@ -56,13 +55,6 @@ def test_shares_of_unknown_and_synthetic_negatives(tmp_path):
     assert unknowns() == 10 + 4
     assert unknowns(synthetic_negative_share=0) == 10
     assert unknowns(unknown=0, synthetic_negative_share=0) == 0
-
-
-def test_a_batch_tells_who_taught_unknown(tmp_path):
-    _, labels, teachers = batch(maker(tmp_path))
-    assert set(labels[teachers >= 0].tolist()) == {5}
-    assert sorted(set(teachers.tolist())) == [-1, 0, 1]
-    assert int((teachers >= 0).sum()) == 10, "synthetic negatives are of no unknown track"
 
 
 def test_validation_views_are_never_trained_on(tmp_path):
@@ -86,10 +78,10 @@ def test_a_crop_stays_in_its_spans_and_says_its_length(tmp_path):
 
 def test_a_step_draws_the_same_rows_whenever_it_is_run():
     images, labels = torch.arange(50.0).half()[:, None], torch.arange(50)
-    pool = ExamplePool(images, labels, labels, 3)
+    pool = ExamplePool(images, labels, 3)
     first = pool.draw(0, 17, 20)
     pool.draw(0, 18, 20)
-    again = ExamplePool(images, labels, labels, 3).draw(0, 17, 20)
+    again = ExamplePool(images, labels, 3).draw(0, 17, 20)
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert torch.equal(first[0][:, 0].long(), first[1])
     assert not torch.equal(first[1], pool.draw(1, 17, 20)[1])

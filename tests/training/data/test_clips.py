@@ -43,7 +43,7 @@ def test_calibration_knows_neither_the_test_sounds_nor_the_segments(tiny_run):
     assert not set(calibrating.sounds.names) & set(testing.sounds.names)
     split, rate = tiny_run.split(), config.signal.sample_rate_hz
     clip = list_test_clips(config, split)[0]
-    wave = clips_module._track(clip.track.path, rate)
+    wave = clips_module.read_track(clip.track.path, rate)
     start, end = (round(side * rate) for side in held_out(config, len(wave) / rate))
     heard = {}
     for name, renderer in (("test", testing), ("calibration", calibrating)):
