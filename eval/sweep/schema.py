@@ -72,6 +72,9 @@ class SweepResult(Settings):
     title: str
     command: str
     created: str
+    earlier_version: str = ""
+    """Where not empty: these figures were measured with an earlier version of Hushtune, which
+    trained in another way, and why that matters."""
     variants: list[VariantResult]
     failed: dict[str, str] = {}
     """Variants that do not compile, and why."""

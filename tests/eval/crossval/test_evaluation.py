@@ -29,7 +29,7 @@ from hushtune.training import trainer
 from hushtune.training.data.clips import ClipRenderer
 from hushtune.training.data.sounds import split_sounds
 from hushtune.training.data.track import Track
-from hushtune.training.linear import fit
+from hushtune.training.linear import train as linear
 from hushtune.training.linear.crops import TrackCrops
 from hushtune.training.run import Run
 
@@ -195,7 +195,7 @@ def test_training_opens_nothing_that_is_held_out(tmp_path, monkeypatch, tone, ti
 
 
 def test_shuffled_labels_give_chance(config, tmp_path, monkeypatch):
-    real = fit.gather
+    real = linear.gather
 
     def shuffled(split, files, parts, row_seconds):
         every = np.concatenate([TrackCrops.load(path).crops for path in files])
@@ -210,7 +210,7 @@ def test_shuffled_labels_give_chance(config, tmp_path, monkeypatch):
             patch.setattr(TrackCrops, "load", any_crops)
             return real(split, files, parts, row_seconds)
 
-    monkeypatch.setattr(fit, "gather", shuffled)
+    monkeypatch.setattr(linear, "gather", shuffled)
     chance = config.model_copy(update={"name": "shuffled"})
     report = evaluate(
         chance, folds=2, protocols=["conditions"], fhe_clips=0, baselines=[], cost_songs=None

@@ -210,7 +210,7 @@ def test_published_variants_have_the_settings_of_their_sweep(name):
         for variant, config in sweep.variants
     }
     told = {variant.name: variant.digest for variant in published.variants}
-    assert digests == told, "none would be measured again"
+    assert digests == told or published.earlier_version, "none would be measured again"
     assert REPORTS[name].read_text("utf-8") == render(
         published, f"{REPORTS[name].stem.lower()}/frontier.png"
     )
