@@ -14,11 +14,13 @@ class Song:
         id: as the catalogue gives it.
         title: of the track.
         artist: empty where unknown.
+        aliases: other names under which the catalogue holds the same recording.
     """
 
     id: str
     title: str
     artist: str
+    aliases: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -202,7 +202,7 @@ class Manifest(Record):
             if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
                 raise ValueError(f"files: {name!r} is no file of an artifact")
         for song in self.catalogue:
-            if not is_plain(song.id + song.title + song.artist):
+            if not is_plain(song.id + song.title + song.artist + "".join(song.aliases)):
                 raise ValueError("catalogue: control characters are not allowed")
         spectrum = self.config.spectrum
         if isinstance(spectrum, ModulationSpectrum) and any(

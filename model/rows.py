@@ -48,6 +48,11 @@ class Rows:
         """The first row of every song: int [songs]."""
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
+    def slice_of(self, song: int) -> slice:
+        """The rows of a song."""
+        first = int(self.firsts[song])
+        return slice(first, first + self.counts[song])
+
     @cached_property
     def songs(self) -> Array:
         """The song of every row: int [rows]."""
@@ -78,8 +83,7 @@ class Rows:
         """
         if self.seconds is None:
             return None
-        first = int(self.firsts[song])
-        best = int(np.argmax(logits[first : first + self.counts[song]]))
+        best = int(np.argmax(logits[self.slice_of(song)]))
         return (best + 0.5) * self.seconds
 
 

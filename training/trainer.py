@@ -82,7 +82,7 @@ def train(
     if config.network.layers:
         _train_layers(run, data, announce)
     else:
-        train_linear(run)
+        train_linear(run, announce)
     write_decisions(run)
     return run
 

@@ -19,6 +19,7 @@ from ...support.errors import CompileError
 from ...support.text import plain
 from ...support.timing import timed
 from ...training.data.pool import TrainingData
+from ...training.data.split import Split
 from ...training.run import Run
 from ..answer import Song
 from ..artifact import MANIFEST, PARTS, file_hashes, installed_versions
@@ -164,12 +165,26 @@ def build(
         number=number,
         accuracy=run.read_json("result.json") if run.path("result.json").exists() else None,
         files=file_hashes(folder),
-        catalogue=tuple(
-            Song(*map(plain, (track.id, track.title, track.artist))) for track in run.split().known
-        ),
+        catalogue=_songs(run.split()),
     )
     (folder / MANIFEST).write_bytes(manifest.to_json())
     return module, manifest
+
+
+def _songs(split: Split) -> tuple[Song, ...]:
+    """The enrolled songs, as clients know them."""
+    aliases: dict[str, list[str]] = {}
+    for track in split.merged:
+        aliases.setdefault(track.same_as, []).append(plain(track.name))
+    return tuple(
+        Song(
+            plain(track.id),
+            plain(track.title),
+            plain(track.artist),
+            tuple(name for name in aliases.get(track.id, ()) if name != plain(track.name)),
+        )
+        for track in split.known
+    )
 
 
 def _number(run: Run, network: Network, calibration: npt.NDArray[np.float32]) -> Number:

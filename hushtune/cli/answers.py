@@ -69,7 +69,10 @@ def _answer_text(clip: Path, answer: "Answer") -> str:
     lines = [head]
     for place, match in enumerate(answer.matches, 1):
         probable = "" if match.probability is None else f"  {match.probability:.1%}"
-        lines.append(f"  {place}. {match.song.name}{probable}")
+        where = match.offset_seconds
+        at = "" if where is None else f"  at {where // 60:.0f}:{where % 60:02.0f}"
+        also = f" (also {', '.join(match.song.aliases)})" if match.song.aliases else ""
+        lines.append(f"  {place}. {match.song.name}{also}{probable}{at}")
     if costs.query_bytes:
         lines.append(
             f"  sent {readable_bytes(costs.query_bytes)}, "

@@ -19,11 +19,15 @@ from .track import Track
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint lists of tracks. A known track's place in `known` is its class."""
+    """Disjoint lists of tracks. A known track's place in `known` is its class.
+
+    Those `merged` are the same recording as a known one; any of them is a right answer.
+    """
 
     known: tuple[Track, ...]
     known_unknowns: tuple[Track, ...]
     unknown_test: tuple[Track, ...]
+    merged: tuple[Track, ...] = ()
 
     @property
     def unknown_class(self) -> int:
@@ -74,7 +78,12 @@ class Split:
         """
         try:
             data = json.loads(path.read_text("utf-8"))
-            lists = {n: tuple(map(Track.from_json, data[n])) for n in Split.__annotations__}
+            lists = {
+                name: tuple(map(Track.from_json, data.get(name, [])))
+                for name in Split.__annotations__
+            }
+            if not lists["known"]:
+                raise ValueError("no known track")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: not a split that can be read ({error}).") from error
         return Split(**lists)

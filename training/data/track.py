@@ -11,7 +11,8 @@ class Track:
 
     `genre` is empty where unknown; where a catalogue gives no genre but its sources, the source.
     A track that is `always_known` is never held out as an unknown song. `license` is empty where
-    the catalogue states none. A track `by_hand` was enrolled beside the catalogue.
+    the catalogue states none. A track `by_hand` was enrolled beside the catalogue. One that is the
+    same recording as an enrolled song is merged into it, whose id `same_as` then is.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Track:
     always_known: bool = False
     license: str = ""
     by_hand: bool = False
+    same_as: str = ""
 
     @property
     def name(self) -> str:

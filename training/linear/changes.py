@@ -7,7 +7,7 @@ when the run is next changed.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,7 @@ from .crops import TrackCrops
 from .enrolment import Enrolment
 from .fit import fit_linear
 from .sums import Sums, gather
-from .train import crop_maker, track_files
+from .train import crop_maker, merge_duplicates, track_files
 
 NEXT = "next"
 """Folder, in a run's, of its new state."""
@@ -87,7 +87,7 @@ def compare(run: Run) -> Changes:
     """
     split, digests = run.split(), Enrolment.load(run).digests
     listed = {track.id: track for track in list_tracks(run.config.catalogue, run.cache)}
-    held = {track.id for track in (*split.known_unknowns, *split.unknown_test)}
+    held = {t.id for t in (*split.known_unknowns, *split.unknown_test, *split.merged)}
     known = {track.id: track for track in split.known}
     refused = {one["id"] for one in run.read_json(RunFile.CATALOGUE)["skipped"]}
     new, changed, retitled = [], [], []
@@ -100,7 +100,8 @@ def compare(run: Run) -> Changes:
             changed.append(track)
         elif track != replace(before, always_known=track.always_known):
             retitled.append(track)
-    gone = [track for track in split.known if track.id not in listed and not track.by_hand]
+    enrolled = (*split.known, *split.merged)
+    gone = [track for track in enrolled if track.id not in listed and not track.by_hand]
     return Changes(tuple(new), tuple(changed), tuple(retitled), tuple(gone))
 
 
@@ -124,7 +125,7 @@ def synchronise(run: Run, *, announce: Announce = print) -> Changes:
     known += [track for track in changes.new if track.id in usable]
     announce(f"{changes.text}.")
     if changes:
-        _change(run, known, announce)
+        _change(run, known, announce, {track.id for track in changes.gone})
     return changes
 
 
@@ -141,14 +142,15 @@ def enrol(run: Run, files: Sequence[Path], *, announce: Announce = print) -> lis
     finish(run)
     _require_linear(run)
     split, digests = run.split(), Enrolment.load(run).digests
-    by_digest = {digests[track.id]: track for track in split.known}
-    taken = {t.id for t in (*split.known, *split.known_unknowns, *split.unknown_test)}
+    there = [*split.known, *split.merged]
+    by_digest = {digests[track.id]: track for track in there}
+    taken = {t.id for t in (*there, *split.known_unknowns, *split.unknown_test)}
     new: list[Track] = []
     for path in files:
         track = track_of_file(path.absolute())
-        there = by_digest.get(file_digest(path))
-        if there is not None:
-            announce(f"{path}: already enrolled, as {there.id}: {there.name}.")
+        twin = by_digest.get(file_digest(path))
+        if twin is not None:
+            announce(f"{path}: already enrolled, as {twin.id}: {twin.name}.")
             continue
         name, number = track.id, 1
         while track.id in taken:
@@ -178,16 +180,16 @@ def remove(run: Run, ids: Sequence[str], *, announce: Announce = print) -> list[
     finish(run)
     _require_linear(run)
     known = run.split().known
-    if unknown := [one for one in ids if one not in {track.id for track in known}]:
-        near = get_close_matches(unknown[0], [track.id for track in known], 1)
+    there = {track.id: track for track in (*known, *run.split().merged)}
+    if unknown := [one for one in ids if one not in there]:
+        near = get_close_matches(unknown[0], list(there), 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise CatalogueError(
             f"{run.folder}: not enrolled: {', '.join(unknown)}.{hint} The ids of all songs stand "
             f"in {run.path(RunFile.SPLIT)}."
         )
-    gone = [track for track in known if track.id in set(ids)]
-    _change(run, [track for track in known if track.id not in set(ids)], announce)
-    return gone
+    _change(run, [track for track in known if track.id not in set(ids)], announce, set(ids))
+    return [there[one] for one in dict.fromkeys(ids)]
 
 
 def finish(run: Run) -> None:
@@ -203,15 +205,29 @@ def finish(run: Run) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _change(run: Run, known: Sequence[Track], announce: Announce) -> None:
-    """Give a run other known tracks."""
+def _change(
+    run: Run, known: Sequence[Track], announce: Announce, gone: Collection[str] = ()
+) -> None:
+    """Give a run other known tracks.
+
+    Args:
+        run: to be changed.
+        known: its songs from now on; songs merged into one that goes take its place.
+        announce: told in a line how many there are.
+        gone: ids of tracks that go, merged ones, too.
+    """
+    kept = {track.id for track in known}
+    staying = [track for track in run.split().merged if track.id not in gone]
+    freed = [replace(track, same_as="") for track in staying if track.same_as not in kept]
+    known = [*known, *freed]
+    joined = tuple(track for track in staying if track.same_as in kept)
     if len(known) < 2:
         raise CatalogueError(
             f"{run.folder}: {len(known)} song(s) would be left; at least two are needed."
         )
-    former, split = run.split(), replace(run.split(), known=tuple(known))
+    former, split = run.split(), replace(run.split(), known=tuple(known), merged=joined)
     settled = Enrolment.load(run)
-    tracks = [*split.known, *split.known_unknowns]
+    tracks = [*split.known, *split.known_unknowns, *split.merged]
     folder = run.path(NEXT)
     folder.mkdir(exist_ok=True)
     new = Run(folder, run.config)
@@ -223,12 +239,13 @@ def _change(run: Run, known: Sequence[Track], announce: Announce) -> None:
     enrolment.save(new)
     files = track_files(new)
     totals = _sums(run, former, new, split, settled, enrolment, files)
+    split, totals, files = merge_duplicates(new, split, totals, files, announce)
     fit_linear(new, files, enrolment.parts, totals)
     totals.save(new.path(RunFile.SUMS))
     write_decisions(new)
     write_atomically(folder / COMPLETE, b"")
     finish(run)
-    announce(f"{run.folder}: {len(known)} songs enrolled.")
+    announce(f"{run.folder}: {len(split.known)} songs enrolled.")
 
 
 def _sums(
@@ -287,10 +304,3 @@ def _require_linear(run: Run) -> None:
         raise RunError(
             f"{run.folder}: training has not finished. Go on with 'hushtune train {run.folder}'."
         )
-
-
-def named(tracks: Iterable[Track], most: int = 5) -> str:
-    """Some tracks' names in a line."""
-    names = [track.name for track in tracks]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -105,8 +105,9 @@ class CropMaker:
         """Everything but the track that shapes a file."""
         config, split = self.config, split_sounds(self.config)
         training = config.training.model_dump(include=set(SHAPING))
-        sections = [config.signal, config.spectrum, config.augment, config.enrolment]
+        sections = [config.signal, config.spectrum, config.augment]
         shapes = [section.model_dump(mode="json") for section in sections]
+        lengths = [config.enrolment.row_seconds, config.clip_lengths]
         fold = config.fold and config.fold.model_dump(mode="json")
         fitted = cache_key(
             "front end",
@@ -117,7 +118,18 @@ class CropMaker:
         )
         sounds = [*(one.names for one in split.training), split.calibrating.names]
         bits = config.network.input_bits
-        return [training, shapes, fold, fitted, sounds, bits, self.clips, self.share, config.seed]
+        return [
+            training,
+            shapes,
+            lengths,
+            fold,
+            fitted,
+            sounds,
+            bits,
+            self.clips,
+            self.share,
+            config.seed,
+        ]
 
     def path(self, digest: str) -> Path:
         """Where the file of the track with this content digest lies."""

@@ -24,6 +24,7 @@ from ...support.files import write_atomically
 from ..data.split import Split
 from ..run import Judged, Run, RunFile
 from .crops import TrackCrops
+from .duplicates import same_recordings, variants_of
 from .sums import Sums
 
 CLIPS_OF_WEIGHTS = np.geomspace(2.5, 14.0, 12)
@@ -56,7 +57,7 @@ def fit_linear(run: Run, files: Sequence[Path], parts: Mapping[str, int], totals
     clip_weights(network, weights / scale, totals.products.sum(0))
     network.eval()
     torch.save(twin.state_dict(), run.path(RunFile.FLOAT))
-    judged, scores = _cross_fitted(run, split, files, totals, parts, (twin, network))
+    judged, scores = _cross_fitted(run, split, files, totals, parts, weights, (twin, network))
     run.write_calibration(judged, scores)
     known = judged.labels < len(split.known)
     longest = known & (judged.seconds == judged.seconds.max())
@@ -105,24 +106,36 @@ def _cross_fitted(
     files: Sequence[Path],
     totals: Sums,
     parts: Mapping[str, int],
+    fitted_weights: Array,
     networks: tuple[Network, Network],
 ) -> tuple[Judged, dict[str, Array]]:
     """Clips of every song as known ones, and of every track as those of unknown songs.
+
+    What is the same recording as the clip's track is left out with it; a known unknown that is the
+    same as an enrolled song does not count.
 
     Returns:
         The clips; the scores of ``float`` and ``quantized``, float32 [clips, songs + 1].
     """
     scale = input_scale(run.config.network.input_bits)
     tracks, known = [*split.known, *split.known_unknowns], len(split.known)
-    clips, labels, lengths, part = [], [], [], []
+    clips, labels, lengths, part, places = [], [], [], [], []
+    alike: dict[int, set[int]] = {}
+    for one, other in same_recordings(totals, fitted_weights):
+        alike.setdefault(one, set()).add(other)
+        alike.setdefault(other, set()).add(one)
     for place, (track, path) in enumerate(zip(tracks, files, strict=True)):
         crops = TrackCrops.load(path)
+        if place >= known and variants_of(crops, totals, fitted_weights):
+            continue
+        places += [place] * len(crops.clips)
         clips.append(crops.clips)
         lengths.append(crops.clip_seconds)
         labels += [min(place, known)] * len(crops.clips)
         part += [parts[track.id]] * len(crops.clips)
     inputs = np.concatenate(clips)
     label, length, part_of = np.array(labels), np.concatenate(lengths), np.array(part)
+    track_of = np.array(places)
     weights = {
         "float": networks[0].head.weight.detach() * scale,
         "quantized": networks[1].head.quant_weight().value.detach() * scale,
@@ -138,18 +151,19 @@ def _cross_fitted(
         for phase, own in weights.items():
             # what the fit without the songs says, and what quantization does to the clip
             matrices = [fitted, own - weights["float"]] if phase == "quantized" else [fitted]
-            results[phase].append(
-                np.concatenate(
-                    [np.empty((0, known + 1)), *_scores(mine, matrices, totals.rows, out)]
-                )
+            said = np.concatenate(
+                [np.empty((0, known + 1)), *_scores(mine, matrices, totals.rows, out)]
             )
+            for row, place in enumerate(track_of[part_of == left].tolist()):
+                said[row, list(alike.get(place, ()))] = np.nan
+            results[phase].append(said)
     order = np.argsort(part_of, kind="stable")
-    judged = Judged(
-        np.concatenate([label[enrolled], np.full(len(label), known)]),
-        np.concatenate([length[enrolled], length[order]]),
-    )
-    return judged, {
-        phase: np.concatenate(some).astype(np.float32) for phase, some in results.items()
+    told = np.concatenate([label[enrolled], np.full(len(label), known)])
+    seconds = np.concatenate([length[enrolled], length[order]])
+    scores = {phase: np.concatenate(some).astype(np.float32) for phase, some in results.items()}
+    compared = ~np.isnan(scores["float"][:, :-1]).all(1)  # with at least one song
+    return Judged(told[compared], seconds[compared]), {
+        phase: some[compared] for phase, some in scores.items()
     }
 
 

@@ -94,8 +94,7 @@ class Sums:
             if song in added:
                 some, number = song_sums(added[song], self.rows.seconds)
             else:
-                first = int(self.rows.firsts[place_of[song]])
-                mine = slice(first, first + self.rows.counts[place_of[song]])
+                mine = self.rows.slice_of(place_of[song])
                 some, number = self.sums[mine], self.counts[mine]
             blocks.append(some)
             numbers.append(number)
