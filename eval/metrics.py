@@ -109,7 +109,7 @@ def dir_at(correct: Bools, score: Floats, unknown: Bools, false_alarms: Floats) 
 
 def summary(
     scores: Floats, labels: Ints, snr_db: Floats, decision: Decision
-) -> dict[str, float | int | dict[str, float]]:
+) -> dict[str, float | int | dict[str, float] | None]:
     """The rates of one network on one set of clips.
 
     Args:
@@ -120,7 +120,8 @@ def summary(
 
     Returns:
         Rates between 0 and 1, and numbers of clips, by name. ``top1`` and ``top3`` count accepted
-        clips only; the ``closed`` ones ignore the decision.
+        clips only; the ``closed`` ones ignore the decision. Rates that need unknown clips are None
+        where there are none.
     """
     unknown_class = scores.shape[1] - 1
     top, score = ranked(scores), decision.score(scores)
@@ -137,6 +138,11 @@ def summary(
     )
     known, unknown, share = clips[clips["known"]], ~clips["known"].to_numpy(), rates(clips)
     dir_1, dir_5 = dir_at(clips["correct"].to_numpy(), score, unknown, np.array([0.01, 0.05]))
+    open_set = {
+        "unknown_rejected": share["unknown_rejected"],
+        "dir_at_1_percent": float(dir_1),
+        "dir_at_5_percent": float(dir_5),
+    }
     return {
         "clips_known": len(known),
         "clips_unknown": int(unknown.sum()),
@@ -146,8 +152,6 @@ def summary(
         "top3_closed": share["top3"],
         "top1_closed_by_snr_db": top1_by(clips, "snr_db"),
         "falsely_rejected": share["falsely_rejected"],
-        "unknown_rejected": share["unknown_rejected"],
-        "auroc": auroc(score, unknown),
-        "dir_at_1_percent": float(dir_1),
-        "dir_at_5_percent": float(dir_5),
+        "auroc": auroc(score, unknown) if unknown.any() else None,
+        **(open_set if unknown.any() else dict.fromkeys(open_set)),
     }

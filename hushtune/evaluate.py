@@ -60,6 +60,17 @@ def evaluate(
         raise ConfigError(f"folds={folds}: from 2 to 50 can be evaluated.")
     if fhe_clips is not None and fhe_clips < 0:
         raise ConfigError(f"fhe_clips={fhe_clips}: give a number from 0, or None for all.")
+    if not config.split.unknown_test:
+        raise ConfigError(
+            "split.unknown_test=0: an evaluation needs songs that are not enrolled. Set it to some "
+            "dozens, or a tenth of the catalogue."
+        )
+    if baselines and not config.split.known_unknowns:
+        announce(
+            f"Left out: {', '.join(baselines)}. They learn what unknown songs sound like from "
+            "split.known_unknowns, which is 0."
+        )
+        baselines = ()
     folder = folder or config.runs / config.name / "evaluation"
     systems = Systems(fhe_clips, "mfcc" in baselines, "landmarks" in baselines)
     plan = Plan(config, folder, tuple(dict.fromkeys(protocols)), folds, systems)

@@ -63,9 +63,12 @@ def _manifest_text(manifest: "Manifest", parts: tuple[str, ...]) -> str:
             else "keys        a fresh one for every query, none uploaded"
         )
     if accuracy:
-        measured = cast("dict[str, float]", accuracy["quantized"])
-        lines.append(
-            f"accuracy    top-1 {measured['top1']:.1%}, top-3 {measured['top3']:.1%}, unknown "
-            f"rejected {measured['unknown_rejected']:.1%} (quantized, test clips)"
-        )
+        measured = cast("dict[str, float | None]", accuracy["quantized"])
+        told = {"top1": "top-1", "top3": "top-3", "unknown_rejected": "unknown rejected"}
+        shares = [
+            f"{name} {share:.1%}"
+            for key, name in told.items()
+            if (share := measured[key]) is not None
+        ]
+        lines.append(f"accuracy    {', '.join(shares)} (quantized, test clips)")
     return "\n".join(lines)

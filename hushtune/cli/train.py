@@ -50,7 +50,9 @@ def _accuracy_table(result: dict[str, Any]) -> str:
         "dir_at_1_percent": "DIR at 1 % FAR",
     }
     for key, name in names.items():
-        lines.append(f"{name:<22}{result['float'][key]:>8.1%}{result['quantized'][key]:>11.1%}")
+        if result["quantized"][key] is not None:
+            shares = f"{result['float'][key]:>8.1%}{result['quantized'][key]:>11.1%}"
+            lines.append(f"{name:<22}{shares}")
     by_snr = result["quantized"]["top1_closed_by_snr_db"]
     lines.append(
         "closed top-1, quantized, by SNR: "

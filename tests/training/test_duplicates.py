@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import torchaudio.functional as F
 from hushtune.configs.loading import parse_config
 from hushtune.fhe.export.artifact import _songs
 from hushtune.model.audio import read_audio
+from hushtune.model.rows import Rows
 from hushtune.support.errors import CatalogueError
 from hushtune.training.data.augment import change_speed, mp3
 from hushtune.training.data.catalogue import list_tracks
 from hushtune.training.data.split import Split
 from hushtune.training.linear.changes import compare, enrol, remove
+from hushtune.training.linear.duplicates import merged
+from hushtune.training.linear.sums import Sums
 from hushtune.training.trainer import train
 
 RATE = 16_000
@@ -137,10 +141,10 @@ def test_variants_are_merged_when_they_come_and_other_songs_are_not(run, music):
     files = sorted((music / "variants").iterdir())
     enrol(run, files, announce=lambda line: None)
     split = run.split()
-    merged = {track.id for track in split.merged}
-    assert len(split.known) == SONGS, f"only {sorted(merged)} were merged"
+    joined = {track.id for track in split.merged}
+    assert len(split.known) == SONGS, f"only {sorted(joined)} were merged"
     # "0 lossy" has the content of a file that is there already
-    assert len(merged) == len(files)
+    assert len(joined) == len(files)
     others = [track for track in split.known if track.title.startswith("Song")]
     assert len(others) >= SONGS - 1, "no other song of an artist was merged"
 
@@ -158,3 +162,21 @@ def test_a_merged_song_comes_back_when_its_other_one_goes(run):
     assert gone.id not in {track.id for track in run.split().merged}
     assert isinstance(json.loads(run.path("split.json").read_text())["merged"], list)
     assert Split.load(run.path("split.json")) == run.split()
+
+
+def test_songs_of_a_mix_stay_songs(run, music):
+    """A part of a long mix is no double of it; an excerpt of a song is."""
+    split = run.split()
+    totals = replace(
+        Sums.load(run.path("sums.npz")), rows=Rows((5, 5, 5, 100), 8.0), ids=("a", "b", "c", "d")
+    )
+    four = split.known[:4]
+    assert merged(four, [(0, 3), (1, 3)], totals) == []
+    short = replace(totals, rows=Rows((5, 5, 5, 60), 8.0))
+    (one,) = merged(four, [(0, 3)], short)
+    assert one.id == four[0].id and one.same_as == four[3].id
+    chain = merged(four, [(0, 1), (1, 2)], replace(totals, rows=Rows((5, 7, 6, 100), 8.0)))
+    assert {(t.id, t.same_as) for t in chain} == {
+        (four[0].id, four[1].id),
+        (four[2].id, four[1].id),
+    }
