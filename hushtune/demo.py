@@ -80,7 +80,7 @@ def _identify_all(
     with (folder / "clips.csv").open(newline="", encoding="utf-8") as file:
         clips = list(csv.DictReader(file))
     table = Table(title="Noisy clips, identified under real FHE: the server saw ciphertext only")
-    for column in ("SNR", "expected", "answer", "at", "prob.", "s", "sent", "received"):
+    for column in ("SNR", "expected", "answer", "at", "prob.", "seconds"):
         table.add_column(column, justify="left" if column in ("expected", "answer") else "right")
     right = 0
     for number, clip in enumerate(clips, 1):
@@ -99,8 +99,6 @@ def _identify_all(
             _place(answer),
             "-" if probability is None else f"{probability:.0%}",
             f"{costs.seconds:.1f}",
-            readable_bytes(costs.query_bytes or 0),
-            readable_bytes(costs.response_bytes or 0),
         )
         say(f"clip {number} of {len(clips)}: {answer.text} ({costs.seconds:.1f} s)")
     console.print(table)
@@ -181,7 +179,8 @@ def _summarise(
         f"finds {quantized['top1']:.1%} of the known songs\nand rejects "
         f"{quantized['unknown_rejected']:.1%} of the unknown ones; a floating-point twin finds "
         f"{result['float']['top1']:.1%}.\n"
-        f"{work}; {costs.compute_seconds:.2f} s on the server.\n"
+        f"{work}; {costs.compute_seconds:.2f} s on the server, "
+        f"{readable_bytes(costs.query_bytes)} up, {readable_bytes(costs.response_bytes)} down.\n"
         f"Songs, training and compilation took {prepared:.0f} s this time.",
         markup=False,
     )

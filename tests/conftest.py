@@ -64,6 +64,7 @@ TINY = {
         "checkpoint_every": 50,
         "examples": 3000,
         "short_clip_share": 0.0,
+        "decision_clips": 160,
         "false_alarm_rate": 0.02,
     },
     "fhe": {"calibration_clips": 50, "check_clips": 4, "tolerance": 0.5},

@@ -130,10 +130,12 @@ def prepare_split(run: Run, announce: Callable[[str], None]) -> Split:
     tracks = found.usable
     split = split_tracks(tracks, config.split, config.seed)
     split.save(run.path(RunFile.SPLIT))
-    announce(
-        f"{len(tracks)} tracks: {len(split.known)} known, {len(split.known_unknowns)} teach "
-        f"'unknown', {len(split.unknown_test)} test it."
-    )
+    announce(f"{len(tracks)} tracks, {len(split.known)} of them to be enrolled.")
+    for held, purpose in ((split.known_unknowns, "teach"), (split.unknown_test, "test")):
+        if held:
+            some = "; ".join(track.name for track in held[:SHOWN])
+            more = f"; and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+            announce(f"Not enrolled, to {purpose} 'unknown': {some}{more}.")
     return split
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hushtune.cli.output import console
-from hushtune.support.errors import ConfigError
+from hushtune.support.errors import CatalogueError, ConfigError
 
 group = typer.Typer(help="Show or check configurations.", no_args_is_help=True)
 
@@ -40,18 +40,22 @@ def reference() -> None:
 def check(
     configs: Annotated[list[Path], typer.Argument(help="YAML files or shipped configs' names.")],
 ) -> None:
-    """Check configurations; exit code 1 if one is wrong.
+    """Check configurations and look at their music; exit code 1 if one is wrong.
 
     Example: [bold]hushtune config check configs/*.yaml[/bold]
     """
     from hushtune.configs.loading import load_config
+    from hushtune.training.data.catalogue import catalogue_facts
 
     wrong = []
     for config in configs:
         try:
-            load_config(config)
-            console.print(f"{config}: ok", markup=False)
+            loaded = load_config(config)
+            facts = catalogue_facts(loaded.catalogue)
+            console.print(f"{config}: ok, {facts}", markup=False)
         except ConfigError as error:
             wrong.append(str(error))
+        except CatalogueError as error:
+            wrong.append(f"{config}: {error}")
     if wrong:
         raise ConfigError("\n".join(wrong))

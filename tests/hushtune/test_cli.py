@@ -157,6 +157,19 @@ def test_config_show_and_check(tmp_path):
     assert "sed: unknown key. Did you mean 'seed'?" in result.stderr
 
 
+def test_config_check_looks_at_the_music(tmp_path, tone):
+    soundfile.write(tmp_path / "Ann - One.wav", tone, 16_000)
+    soundfile.write(tmp_path / "Two.wav", tone, 16_000)
+    mine, none = tmp_path / "mine.yaml", tmp_path / "none.yaml"
+    mine.write_text("name: x\ncatalogue: {kind: folder, path: .}\n")
+    none.write_text("name: x\ncatalogue: {kind: folder, path: elsewhere}\n")
+    result = hushtune("config", "check", mine, none, "demo")
+    assert result.returncode == 1
+    assert "2 tracks, 1 artists, about 0.0 hours, 1 without an artist" in result.stdout
+    assert "36 songs to compose, 75 s each" in result.stdout
+    assert "none.yaml" in result.stderr and "elsewhere: no such folder" in result.stderr
+
+
 def test_identify_under_real_fhe_as_json_and_as_text(tiny_artifact, tiny_clips, tmp_path):
     paths = [path for _, path in tiny_clips[:2]]
     result = hushtune("identify", tiny_artifact, *paths, "--json", "--keys", tmp_path / "k")

@@ -25,6 +25,8 @@ from .composer import compose_catalogue
 from .tables import read_rows
 from .track import Track
 
+TIMED = 500
+"""So many files, evenly spread, tell how long a catalogue's are."""
 HIDDEN = {"__MACOSX", "lost+found", "System Volume Information"}
 """Folders that systems make."""
 
@@ -69,6 +71,40 @@ def list_tracks(settings: Catalogue, cache: Path) -> list[Track]:
             )
         seen[track.id] = track
     return tracks
+
+
+def catalogue_facts(settings: Catalogue) -> str:
+    """What a catalogue holds, in a line, without decoding any of it.
+
+    Raises:
+        CatalogueError: it is missing, malformed or empty.
+    """
+    if isinstance(settings, ComposedCatalogue):
+        return f"{settings.tracks:,} songs to compose, {settings.seconds:g} s each"
+    if isinstance(settings, JoinedCatalogue):
+        return "; ".join(map(catalogue_facts, settings.parts))
+    tracks = list_tracks(settings, Path())
+    there = [track for track in tracks if track.path.is_file()]
+    step = max(1, len(there) // TIMED)
+    seconds = [_stated_seconds(track.path) for track in there[::step]]
+    known = [length for length in seconds if length]
+    artists = len({track.artist.casefold() for track in tracks if track.artist})
+    facts = [f"{len(tracks):,} tracks", f"{artists:,} artists"]
+    if known:
+        facts.append(f"about {sum(known) / len(known) * len(there) / 3600:.1f} hours")
+    if unnamed := sum(not track.artist for track in tracks):
+        facts.append(f"{unnamed:,} without an artist")
+    if len(there) < len(tracks):
+        facts.append(f"{len(tracks) - len(there):,} files missing")
+    return ", ".join(facts)
+
+
+def _stated_seconds(path: Path) -> float | None:
+    """How long a file says that it is."""
+    try:
+        return tinytag.TinyTag.get(path).duration
+    except (tinytag.TinyTagException, OSError, ValueError):
+        return None
 
 
 def _from_folder(folder: Path) -> Iterator[Track]:
