@@ -283,6 +283,9 @@ def test_evaluation_and_reports_explain_what_is_wrong(tmp_path):
     assert absent.returncode == 1 and "Error:" in absent.stderr
     no_music = tmp_path / "no_music.yaml"
     no_music.write_text("name: x\ncatalogue: {kind: csv, path: music.csv}\n")
+    nobody = hushtune("evaluate", no_music, cwd=tmp_path)
+    assert nobody.returncode == 1 and "split.unknown_test=0" in nobody.stderr
+    no_music.write_text(no_music.read_text() + "split: {unknown_test: 4}\n")
     missing = hushtune("evaluate", no_music, cwd=tmp_path)
     assert missing.returncode == 1 and "music.csv: no such file" in missing.stderr
     (tmp_path / "report.json").write_text('{"format": "another/7"}')
