@@ -11,6 +11,7 @@ def test_extrapolation_follows_amdahl():
     assert extrapolated({2: 6.0}, 128) is None
 
 
+@pytest.mark.slow
 def test_an_artifact_is_timed_in_a_process_of_its_own(tiny_artifact):
     seconds = seconds_by_cores(tiny_artifact, (1,))
     assert list(seconds) == [1] and 0 < seconds[1] < 60

@@ -20,7 +20,9 @@ from hushtune.training.data.sounds import split_sounds
 
 def test_calibration_clips_are_shared_out_evenly(tiny_run):
     split = tiny_run.split()
-    clips = list_calibration_clips(tiny_run.config, split, split.known_unknowns)
+    training = tiny_run.config.training.model_copy(update={"decision_clips": 1000})
+    config = tiny_run.config.model_copy(update={"training": training})
+    clips = list_calibration_clips(config, split, split.known_unknowns)
     of_each = Counter(clip.track.id for clip in clips)
     enrolled = {track.id for track in split.known}
     assert set(of_each) == enrolled | {track.id for track in split.known_unknowns}
