@@ -20,7 +20,7 @@ from hushtune.model.audio import read_audio, read_clip
 from hushtune.recognizer import Recognizer
 from hushtune.support.errors import ArtifactError
 from hushtune.support.text import plain
-from hushtune.support.units import readable_bytes, readable_seconds
+from hushtune.support.units import readable_bytes, readable_position, readable_seconds
 from hushtune.training.data.clips import write_clips
 from hushtune.training.data.composer import SAMPLE_RATE, compose_catalogue
 from hushtune.training.linear.changes import enrol
@@ -108,7 +108,7 @@ def _identify_all(
 def _place(answer: Answer) -> str:
     """Where in the song the clip lies, in minutes and seconds."""
     offset = None if answer.best is None else answer.best.offset_seconds
-    return "" if offset is None else f"{offset // 60:.0f}:{offset % 60:02.0f}"
+    return "" if offset is None else readable_position(offset)
 
 
 def _one_more(

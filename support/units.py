@@ -16,3 +16,9 @@ def readable_seconds(seconds: float) -> str:
     """Seconds as short as they say something: ``0.03 s``, ``5.8 s``, ``148 s``."""
     digits = 2 if seconds < 1 else 1 if seconds < 100 else 0
     return f"{seconds:.{digits}f} s"
+
+
+def readable_position(seconds: float) -> str:
+    """A place in a recording in minutes and whole seconds: ``1:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

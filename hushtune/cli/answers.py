@@ -10,7 +10,7 @@ import typer
 
 from hushtune.cli.output import console, say
 from hushtune.support.errors import AudioError, HushtuneError
-from hushtune.support.units import readable_bytes, readable_seconds
+from hushtune.support.units import readable_bytes, readable_position, readable_seconds
 
 if TYPE_CHECKING:
     from hushtune.fhe.answer import Answer
@@ -70,7 +70,7 @@ def _answer_text(clip: Path, answer: "Answer") -> str:
     for place, match in enumerate(answer.matches, 1):
         probable = "" if match.probability is None else f"  {match.probability:.1%}"
         where = match.offset_seconds
-        at = "" if where is None else f"  at {where // 60:.0f}:{where % 60:02.0f}"
+        at = "" if where is None else f"  at {readable_position(where)}"
         also = f" (also {', '.join(match.song.aliases)})" if match.song.aliases else ""
         lines.append(f"  {place}. {match.song.name}{also}{probable}{at}")
     if costs.query_bytes:

@@ -1,6 +1,6 @@
 import pytest
 
-from hushtune.support.units import readable_bytes, readable_seconds
+from hushtune.support.units import readable_bytes, readable_position, readable_seconds
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ def test_bytes_are_read_at_a_glance(count, text):
 )
 def test_seconds_are_as_short_as_they_say_something(seconds, text):
     assert readable_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (58.4, "0:58"), (59.6, "1:00"), (65.0, "1:05"), (3600, "60:00")],
+)
+def test_positions_have_whole_seconds(seconds, text):
+    assert readable_position(seconds) == text

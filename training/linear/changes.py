@@ -7,7 +7,7 @@ when the run is next changed.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,7 @@ from .crops import TrackCrops
 from .enrolment import Enrolment
 from .fit import fit_linear
 from .sums import Sums, gather
-from .train import crop_maker, merge_duplicates, track_files
+from .train import Announce, crop_maker, merge_duplicates, track_files
 
 NEXT = "next"
 """Folder, in a run's, of its new state."""
@@ -44,7 +44,6 @@ STATE = (
 """What a change makes anew; the decision's file is moved last."""
 SETTLED = (RunFile.CONFIG, RunFile.STATISTICS, RunFile.SELECTED)
 """What stays, and is read to make it."""
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ...support.files import replacing
 from ...support.seeds import Stream
 from ..data.batches import CropFeatures
 from ..data.catalogue import file_digest
-from ..data.clips import TestClip, clip_renderer
+from ..data.clips import CALIBRATION_SEED, TestClip, clip_renderer
 from ..data.material import material_of
 from ..data.pool import noise_of
 from ..data.sounds import split_sounds
@@ -36,8 +36,6 @@ REVISION = 1
 """Of the code that makes these files, for their cache key."""
 SHAPING = ("views", "view_seconds", "crops", "noise_share", "short_clip_share")
 """The training settings that shape a crop."""
-CALIBRATION_SEED = 2_000_000
-"""Apart from those of test clips."""
 
 
 @dataclass(frozen=True)

@@ -30,47 +30,49 @@ ROWS_COMPARED = 8
 SONGS_AT_ONCE = 64
 
 
-def same_recordings(totals: Sums, weights: Array) -> list[tuple[int, int]]:
-    """Pairs of songs of which the first is the same recording as the second, or a part of it.
+class Recordings:
+    """Tells which songs are the same recording.
 
     Args:
         totals: of the catalogue.
         weights: of its rows, float32 [at least rows, inputs].
     """
-    rows, pairs = totals.rows, []
-    heads = weights[: rows.total]
-    means = totals.sums / np.maximum(totals.counts, 1)[:, None]
-    own = np.maximum((means * heads).sum(1), 1e-6)
-    for start in range(0, len(rows.counts), SONGS_AT_ONCE):
-        songs = range(start, min(start + SONGS_AT_ONCE, len(rows.counts)))
-        chosen = [_spaced(int(rows.firsts[s]), rows.counts[s]) for s in songs]
-        some = np.concatenate(chosen)
-        scores = np.maximum.reduceat(means[some] @ heads.T, rows.firsts, axis=1)
-        fits = scores > ALIKE * own[some][:, None]
-        ends = np.cumsum([len(one) for one in chosen])
-        for song, part in zip(songs, np.split(fits, ends[:-1]), strict=True):
-            share = part.mean(0)
-            share[song] = 0
-            for other in np.flatnonzero(share >= MOST).tolist():
-                # a few seconds of it in another song would fit all the rounds of a loop
-                mine, theirs = rows.slice_of(song), rows.slice_of(other)
-                back = means[theirs] @ heads[mine].T > ALIKE * own[theirs][:, None]
-                if back.any(1).sum() >= MOST * min(rows.counts[song], rows.counts[other]):
-                    pairs.append((song, other))
-    return pairs
 
+    def __init__(self, totals: Sums, weights: Array):
+        self._rows = totals.rows
+        self._heads = weights[: totals.rows.total]
+        self._means = totals.sums / np.maximum(totals.counts, 1)[:, None]
+        self._own = np.maximum((self._means * self._heads).sum(1), 1e-6)
 
-def variants_of(crops: TrackCrops, totals: Sums, weights: Array) -> list[int]:
-    """The enrolled songs that a track, which is not enrolled, is the same recording as."""
-    rows = totals.rows
-    heads = weights[: rows.total]
-    sums, counts = song_sums(crops, rows.seconds)
-    heard = counts > 0
-    scores = (sums[heard] / counts[heard][:, None]) @ heads.T
-    means = totals.sums / np.maximum(totals.counts, 1)[:, None]
-    own = np.maximum((means * heads).sum(1), 1e-6)
-    best = np.maximum.reduceat(scores / own, rows.firsts, axis=1)
-    return [int(song) for song in np.flatnonzero((best > ALIKE).mean(0) >= MOST)]
+    def pairs(self) -> list[tuple[int, int]]:
+        """Pairs of songs of which the first is the same as the second, or a part of it."""
+        rows, means, heads, own = self._rows, self._means, self._heads, self._own
+        pairs = []
+        for start in range(0, len(rows.counts), SONGS_AT_ONCE):
+            songs = range(start, min(start + SONGS_AT_ONCE, len(rows.counts)))
+            chosen = [_spaced(int(rows.firsts[s]), rows.counts[s]) for s in songs]
+            some = np.concatenate(chosen)
+            scores = np.maximum.reduceat(means[some] @ heads.T, rows.firsts, axis=1)
+            fits = scores > ALIKE * own[some][:, None]
+            ends = np.cumsum([len(one) for one in chosen])
+            for song, part in zip(songs, np.split(fits, ends[:-1]), strict=True):
+                share = part.mean(0)
+                share[song] = 0
+                for other in np.flatnonzero(share >= MOST).tolist():
+                    # a few seconds of it in another song would fit all the rounds of a loop
+                    mine, theirs = rows.slice_of(song), rows.slice_of(other)
+                    back = means[theirs] @ heads[mine].T > ALIKE * own[theirs][:, None]
+                    if back.any(1).sum() >= MOST * min(rows.counts[song], rows.counts[other]):
+                        pairs.append((song, other))
+        return pairs
+
+    def variants_of(self, crops: TrackCrops) -> list[int]:
+        """The enrolled songs that a track, which is not enrolled, is the same recording as."""
+        sums, counts = song_sums(crops, self._rows.seconds)
+        heard = counts > 0
+        scores = (sums[heard] / counts[heard][:, None]) @ self._heads.T
+        best = np.maximum.reduceat(scores / self._own, self._rows.firsts, axis=1)
+        return [int(song) for song in np.flatnonzero((best > ALIKE).mean(0) >= MOST)]
 
 
 def merged(tracks: Sequence[Track], pairs: Sequence[tuple[int, int]], totals: Sums) -> list[Track]:
@@ -79,7 +81,7 @@ def merged(tracks: Sequence[Track], pairs: Sequence[tuple[int, int]], totals: Su
 
     Args:
         tracks: all songs, in order.
-        pairs: of `same_recordings`.
+        pairs: of `Recordings.pairs`.
         totals: of the catalogue.
     """
     lengths = totals.rows.counts

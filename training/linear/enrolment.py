@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass
 
 from ...support.errors import RunError
 from ..data.catalogue import file_digest
+from ..data.clips import CLIPS_OF_A_TRACK
 from ..data.track import Track
 from ..run import Run, RunFile
 from .parts import extended, parts_of
-
-MOST_CLIPS = 50
-"""Of a track, to calibrate with, of each length."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Enrolment:
         """
         of_each = clips / known
         digests = {track.id: file_digest(track.path) for track in tracks}
-        wanted = min(MOST_CLIPS, math.ceil(of_each))
+        wanted = min(CLIPS_OF_A_TRACK, math.ceil(of_each))
         return Enrolment(wanted, min(1.0, of_each), parts_of(tracks), digests)
 
     def with_tracks(self, tracks: Sequence[Track]) -> "Enrolment":

@@ -22,9 +22,10 @@ from ...model.rows import Rows
 from ...support.arrays import Array
 from ...support.files import write_atomically
 from ..data.split import Split
+from ..fitting import save_tensors
 from ..run import Judged, Run, RunFile
 from .crops import TrackCrops
-from .duplicates import same_recordings, variants_of
+from .duplicates import Recordings
 from .sums import Sums
 
 CLIPS_OF_WEIGHTS = np.geomspace(2.5, 14.0, 12)
@@ -56,7 +57,7 @@ def fit_linear(run: Run, files: Sequence[Path], parts: Mapping[str, int], totals
     network.load_from_float(twin)
     clip_weights(network, weights / scale, totals.products.sum(0))
     network.eval()
-    torch.save(twin.state_dict(), run.path(RunFile.FLOAT))
+    save_tensors(run.path(RunFile.FLOAT), twin.state_dict())
     judged, scores = _cross_fitted(run, split, files, totals, parts, weights, (twin, network))
     run.write_calibration(judged, scores)
     known = judged.labels < len(split.known)
@@ -74,7 +75,7 @@ def fit_linear(run: Run, files: Sequence[Path], parts: Mapping[str, int], totals
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     write_atomically(run.path(RunFile.METRICS), text.encode())
-    torch.save(network.state_dict(), run.path(RunFile.QUANTIZED))
+    save_tensors(run.path(RunFile.QUANTIZED), network.state_dict())
 
 
 def clip_weights(network: Network, weights: Array, squares: Array) -> None:
@@ -121,12 +122,13 @@ def _cross_fitted(
     tracks, known = [*split.known, *split.known_unknowns], len(split.known)
     clips, labels, lengths, part, places = [], [], [], [], []
     alike: dict[int, set[int]] = {}
-    for one, other in same_recordings(totals, fitted_weights):
+    recordings = Recordings(totals, fitted_weights)
+    for one, other in recordings.pairs():
         alike.setdefault(one, set()).add(other)
         alike.setdefault(other, set()).add(one)
     for place, (track, path) in enumerate(zip(tracks, files, strict=True)):
         crops = TrackCrops.load(path)
-        if place >= known and variants_of(crops, totals, fitted_weights):
+        if place >= known and recordings.variants_of(crops):
             continue
         places += [place] * len(crops.clips)
         clips.append(crops.clips)

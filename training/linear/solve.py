@@ -45,22 +45,23 @@ def discriminant_weights(
     scatter /= crops
     scatter.diagonal().add_(shrinkage * scatter.diagonal().mean())
     factor = torch.linalg.cholesky(scatter)
-    total = len(sums) + len(others)
-    weights = np.zeros((total, sums.shape[1]), np.float32)
-    for start in range(0, total, ROWS_AT_ONCE):
-        part = slice(start, min(start + ROWS_AT_ONCE, len(sums)))
-        means = (
-            sums[part] / np.maximum(counts[part], 1)[:, None] - centre * (counts[part] > 0)[:, None]
-        )
-        if start + ROWS_AT_ONCE >= len(sums):
-            means = np.concatenate([means, others - centre])
-        mean = torch.from_numpy(means)
-        solved = torch.cholesky_solve(mean.T, factor).T
-        power = (solved * mean).sum(1).clamp(min=1e-12).sqrt()
-        weights[start : start + len(means)] = (solved / power[:, None]).numpy()
-        if start + ROWS_AT_ONCE >= len(sums):
-            break
+    weights = np.empty((len(sums) + len(others), sums.shape[1]), np.float32)
+    for start in range(0, len(sums), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        heard = counts[part] > 0
+        means = sums[part] / np.maximum(counts[part], 1)[:, None] - centre * heard[:, None]
+        weights[: len(sums)][part] = _filters(means, factor)
+    weights[len(sums) :] = _filters(others - centre, factor)
     return weights
+
+
+def _filters(means: Array, factor: torch.Tensor) -> Array:
+    """Matched filters of means, given the covariance's Cholesky factor: [rows, inputs] each."""
+    mean = torch.from_numpy(means)
+    solved = torch.cholesky_solve(mean.T, factor).T
+    power = (solved * mean).sum(1).clamp(min=1e-12).sqrt()
+    result: Array = (solved / power[:, None]).numpy()
+    return result
 
 
 def telling_inputs(features: Array, rows: Array, wanted: int, ridge: float) -> Array:

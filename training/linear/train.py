@@ -18,7 +18,7 @@ from ..data.split import Split
 from ..data.views import Opened
 from ..run import Run, RunFile
 from .crops import CropMaker, TrackCrops
-from .duplicates import merged, same_recordings
+from .duplicates import Recordings, merged
 from .enrolment import Enrolment
 from .fit import fit_linear
 from .sample import choose_features
@@ -81,7 +81,7 @@ def merge_duplicates(
     if wish == "keep" or run.config.fold is not None:
         return split, totals, files
     weights = totals.weights(run.config.training.shrinkage)
-    doubles = merged(split.known, same_recordings(totals, weights), totals)
+    doubles = merged(split.known, Recordings(totals, weights).pairs(), totals)
     if not doubles:
         return split, totals, files
     names = {track.id: track.name for track in split.known}
